@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+.PHONY: help up install test check format bench lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## Say what there is to do
+	@echo "Start with: make up"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+up: .run  ## Install, start the embedded PostgreSQL, ingest the sample sources, serve the API
+	@$(BIN)/kasparro up --playground
+
+install: .dev  ## Install the locked dependencies, development tools included, into .venv
+
+test: .dev  ## Run every test, in parallel workers
+	$(BIN)/pytest -n auto
+
+check: .dev  ## What CI runs: format, lint, import contracts, strict types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto
+
+format: .dev  ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .dev  ## Measure ingest and serving on this machine, on a cluster of its own
+	$(BIN)/python tools/bench.py
+
+lock: .dev  ## Renew the hashed locks from pyproject.toml
+	$(BIN)/python tools/lock.py
+
+clean:  ## Remove the environment, caches and the embedded database of this checkout
+	rm -rf .venv .kasparro .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: .run .dev
+.run:
+	@$(PYTHON) tools/bootstrap.py run
+.dev:
+	@$(PYTHON) tools/bootstrap.py dev
