@@ -1,0 +1,202 @@
+"""What passes between ingestion and storage: frozen values, one direction.
+
+    source -> Page(RawRecord..., Reject...) -> Keyed -> Landed -> Batch -> storage
+
+Payloads are the record's own JSON text as bytes all the way: nothing is decoded that nobody asks for, so digits, key order
+and repeated keys arrive in the raw tables as they were received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, NewType, Self
+
+SourceName = NewType("SourceName", str)
+RunId = NewType("RunId", str)
+
+Cursor = Mapping[str, Any]
+"""What a source needs to resume after the last committed record: a JSON object only that source understands."""
+
+
+class SourceKind(StrEnum):
+    """The type of a declared source; it decides the raw table."""
+
+    API = "api"
+    CSV = "csv"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOrigin:
+    """Where an API record was received: the request's URL (secrets removed), page ordinal from 1, position from 0."""
+
+    url: str
+    page: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.url} page {self.page} record {self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileOrigin:
+    """Where a CSV record stands: file as declared, byte range in the decompressed file, first line from 1."""
+
+    file: str
+    byte_start: int
+    byte_end: int
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} (bytes {self.byte_start}-{self.byte_end})"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOrigin:
+    """Where a streamed record was received: the stream's name, its position from 0."""
+
+    stream: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.stream} record {self.position}"
+
+
+Origin = ApiOrigin | FileOrigin | StreamOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text."""
+
+    payload: bytes
+    origin: Origin
+
+
+class RejectReason(StrEnum):
+    """Why a record is kept in quarantine instead of the dataset; documented in docs/errors.md."""
+
+    NO_IDENTITY = "no_identity"
+    IDENTITY_TOO_LONG = "identity_too_long"
+    NOT_AN_OBJECT = "not_an_object"
+    INVALID_JSON = "invalid_json"
+    INVALID_TEXT = "invalid_text"
+    TOO_DEEP = "too_deep"
+    NUMBER_OUT_OF_RANGE = "number_out_of_range"
+    WRONG_TYPE = "wrong_type"
+    INVALID_TIME = "invalid_time"
+    INVALID_VALUE = "invalid_value"
+    RAGGED_ROW = "ragged_row"
+    UNDECODABLE = "undecodable"
+    FIELD_TOO_LARGE = "field_too_large"
+    UNTERMINATED_QUOTE = "unterminated_quote"
+    REFUSED_BY_DATABASE = "refused_by_database"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One bad record: kept with its payload, the field at fault where there is one, and the reason."""
+
+    payload: bytes
+    origin: Origin
+    reason: RejectReason
+    message: str
+    field: str | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a source hands over at once.
+
+    `cursor` resumes *after* this page; `None` means that the next run starts from the beginning, which is what the last page
+    of a complete fetch says. `rejects` are the records that could not even become a `RawRecord`. `total` is the number of
+    records the source says it has, `size` the bytes received for this page, `total_size` the bytes there are; for progress only.
+    """
+
+    records: Sequence[RawRecord]
+    cursor: Cursor | None
+    rejects: Sequence[Reject] = ()
+    size: int = 0
+    total: int | None = None
+    total_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A raw record with its identity and the 16-byte hash that says whether it differs from what is stored."""
+
+    external_id: str
+    payload_hash: bytes
+    raw: RawRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of a record: the hash of its payload, and whether it made it into the dataset."""
+
+    payload_hash: bytes
+    processed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A record to be written: the raw one and, unless it was rejected, the JSON text of its DataRecord."""
+
+    keyed: Keyed
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounters:
+    """The ledger of a run. `processed` is the sum of the others, by definition here and by a constraint in the database."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    duplicates: int = 0
+
+    @property
+    def processed(self) -> int:
+        return self.inserted + self.updated + self.unchanged + self.failed + self.duplicates
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these."""
+
+    new: Sequence[Landed] = ()
+    changed: Sequence[Landed] = ()
+    rejects: Sequence[Reject] = ()
+    counters: RunCounters = field(default_factory=RunCounters)
+    cursor: Cursor | None = None
+    complete: bool = False
+    last_id: str | None = None
+
+
+class RunStatus(StrEnum):
+    """The states of a run: in_progress -> success | partial | failed."""
+
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended."""
+
+    run_id: RunId
+    source: SourceName
+    status: RunStatus
+    counters: RunCounters
+    duration_ms: int
+    error: str | None = None
+    error_code: str | None = None
