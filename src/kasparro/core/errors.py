@@ -37,6 +37,7 @@ documented in docs/errors.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -66,7 +67,9 @@ class ConfigurationProblem:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        place = (
+            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        )
         return place + self.message
 
 
@@ -92,7 +95,9 @@ class SourceError(KasparroError):
 
     code = "source"
 
-    def __init__(self, message: str | None = None, *, place: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, place: str | None = None, hint: str | None = None
+    ) -> None:
         self.place = place
         super().__init__(f"{place}: {message}" if place and message else message, hint=hint)
 
@@ -218,6 +223,11 @@ class RecordRefused(StorageError):
     """The database refuses a value."""
 
     code = "record_refused"
+
+    def __init__(self, message: str | None = None, *, records: Mapping[str, str] | None = None) -> None:
+        self.records = records or {}
+        """The records at fault, by external id, with the database's reason; empty while they are not known."""
+        super().__init__(message)
 
 
 class SchemaMismatch(StorageError):

@@ -34,9 +34,8 @@ class Source(Protocol):
 class IngestSession(Protocol):
     """The right to write for one source during one run. Ends when its context does."""
 
-    @property
-    def cursor(self) -> Cursor | None:
-        """Where the last committed batch of this source ended."""
+    async def resume(self) -> Cursor | None:
+        """Where the last committed batch of this source ended, as the database has it now."""
         ...
 
     async def known(self, external_ids: Sequence[str]) -> Mapping[str, Known]:
@@ -46,13 +45,13 @@ class IngestSession(Protocol):
     async def commit(self, batch: Batch) -> RunCounters:
         """Write all of *batch* or nothing, exactly once, and return the run's counters so far.
 
-        Safe to call again with the same batch after a `DatabaseUnavailable`: a batch that did arrive is recognised.
-        Raises `LeaseLost` when another process has taken over.
+        Outages shorter than a minute are waited out, and a batch whose answer was lost is looked up, never sent twice.
+        Raises `LeaseLost` when another process has taken over, `RecordRefused` naming the records the database refuses.
         """
         ...
 
-    async def finish(self, status: RunStatus, error: str | None, details: Mapping[str, Any]) -> RunCounters:
-        """Close the run."""
+    async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+        """Close the run, failed if there is an *error*, and return how it stands in the ledger."""
         ...
 
 

@@ -8,12 +8,15 @@ and repeated keys arrive in the raw tables as they were received.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NewType, Self
 
-SourceName = NewType("SourceName", str)
+from kasparro.core import etl_config
+
+SourceName = etl_config.SourceName
 RunId = NewType("RunId", str)
 
 Cursor = Mapping[str, Any]
@@ -135,10 +138,16 @@ class Keyed:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is stored of a record: the hash of its payload, and whether it made it into the dataset."""
+    """What is stored of a record.
+
+    `processed`: its latest raw version made it into the dataset; `in_dataset`: some version did; `this_run`: the run at hand
+    has landed it already.
+    """
 
     payload_hash: bytes
     processed: bool
+    in_dataset: bool
+    this_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,7 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class RunCounters:
-    """The ledger of a run. `processed` is the sum of the others, by definition here and by a constraint in the database."""
+    """The ledger of a run. `processed` is the sum of the others, here by definition and in the database by a constraint."""
 
     inserted: int = 0
     updated: int = 0
@@ -166,10 +175,20 @@ class RunCounters:
     def __add__(self, other: Self) -> Self:
         return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def as_columns(self) -> dict[str, int]:
+        """The counters under the names of their columns."""
+        return {
+            f"records_{name}": getattr(self, name) for name in ("processed", *(f.name for f in fields(self)))
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these."""
+    """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these.
+
+    `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
+    `complete` says that nothing is left to fetch. A `replay` wrote nothing new to the raw tables and does not move the checkpoint.
+    """
 
     new: Sequence[Landed] = ()
     changed: Sequence[Landed] = ()
@@ -178,6 +197,16 @@ class Batch:
     cursor: Cursor | None = None
     complete: bool = False
     last_id: str | None = None
+    replay: bool = False
+
+
+class Trigger(StrEnum):
+    """Who asked for a run."""
+
+    CLI = "cli"
+    API = "api"
+    SCHEDULE = "schedule"
+    REPLAY = "replay"
 
 
 class RunStatus(StrEnum):
@@ -187,6 +216,18 @@ class RunStatus(StrEnum):
     SUCCESS = "success"
     PARTIAL = "partial"
     FAILED = "failed"
+
+
+def outcome(counters: RunCounters, error: str | None) -> tuple[RunStatus, str | None]:
+    """How a run ends: failed on an error or when nothing at all fits, partial when something does not, else success."""
+    if error is not None:
+        return RunStatus.FAILED, error
+    if counters.failed and counters.failed == counters.processed:
+        return (
+            RunStatus.FAILED,
+            f"all {counters.failed} records were rejected; the quarantine has the reasons",
+        )
+    return (RunStatus.PARTIAL if counters.failed else RunStatus.SUCCESS), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +241,8 @@ class RunReport:
     duration_ms: int
     error: str | None = None
     error_code: str | None = None
+
+
+def new_run_id(source: str) -> RunId:
+    """`run_<source>_<8 hex>`; the database refuses the one in four billion that is taken."""
+    return RunId(f"run_{source}_{secrets.token_hex(4)}")

@@ -1,0 +1,235 @@
+"""The connection to PostgreSQL: one URL, one pool, a deadline on every call, one place that names its errors.
+
+`Database` is made by `runtime`, used by `storage`. Foreign errors leave it translated: `DatabaseUnavailable` (try later),
+`DatabaseTimeout`, `RecordRefused` (a value is at fault), `SchemaMismatch`, else `StorageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.abc import PQGen
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from kasparro.core.config import Settings
+from kasparro.core.embedded import EmbeddedPostgres, default_data_dir
+from kasparro.core.errors import (
+    ConfigurationError,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    RecordRefused,
+    SchemaMismatch,
+    StorageError,
+)
+
+RV = TypeVar("RV")
+
+MINIMUM_SERVER = 150000
+"""PostgreSQL 15, as libpq numbers versions."""
+
+CONNECT_SECONDS = 5
+GRACE_SECONDS = 2.0
+"""How much longer than the server's statement timeout we wait before we hang up ourselves."""
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the database: DATABASE_URL, else the embedded server, kept running as long as the context lasts."""
+    if settings.database_url is not None:
+        yield plain_url(settings.database_url.get_secret_value())
+        return
+    with EmbeddedPostgres(settings.kasparro_data_dir or default_data_dir()) as server:
+        yield server.url
+
+
+def plain_url(url: str) -> str:
+    """Strip a driver (`postgresql+asyncpg://`), so that every spelling in use reaches libpq."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise ConfigurationError("DATABASE_URL: must start with postgresql://")
+    return f"postgresql://{rest}"
+
+
+def shown_url(url: str) -> str:
+    """The URL without its password, for people."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """How connections of one kind of work behave; times in seconds."""
+
+    size: int = 20
+    overflow: int = 10
+    checkout: float = 2.0
+    statement: float = 10.0
+    lock: float = 5.0
+    name: str = "kasparro"
+
+    @classmethod
+    def for_reading(cls, settings: Settings) -> PoolOptions:
+        return cls(
+            size=settings.db_pool_size,
+            overflow=settings.db_max_overflow,
+            checkout=settings.db_pool_timeout_seconds,
+            statement=settings.db_statement_timeout_seconds,
+            lock=settings.db_lock_timeout_seconds,
+            name="kasparro-api",
+        )
+
+    @classmethod
+    def for_ingesting(cls, settings: Settings) -> PoolOptions:
+        """A pool of its own: slow reads cannot starve a load, nor a load the reads."""
+        return cls(
+            size=4,
+            overflow=settings.db_max_overflow,
+            checkout=30.0,
+            statement=max(60.0, settings.db_statement_timeout_seconds),
+            lock=settings.db_lock_timeout_seconds,
+            name="kasparro-ingest",
+        )
+
+
+class DeadlineConnection(psycopg.AsyncConnection[Any]):
+    """A connection that hangs up when the server does not answer in time.
+
+    `statement_timeout` is the server's promise, and a frozen server does not keep it (nor do TCP keepalives notice): every
+    wait for it, pre-ping and rollback included, ends at our own deadline.
+    """
+
+    deadline: float = 15.0
+
+    async def wait(  # the signature is psycopg's
+        self,
+        gen: PQGen[RV],
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109  # likewise
+    ) -> RV:
+        try:
+            return await super().wait(gen, interval, self.deadline if timeout is None else timeout)
+        except pg._WaitTimeout as error:  # noqa: SLF001  # psycopg raises no public equivalent
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            raise pg.OperationalError(f"no answer from the server within {self.deadline:g} s") from error
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, url: str, options: PoolOptions | None = None) -> None:
+        self.url = url
+        self.options = options or PoolOptions()
+        self.engine = create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=self._connect,
+            pool_size=self.options.size,
+            max_overflow=self.options.overflow,
+            pool_timeout=self.options.checkout,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,
+        )
+
+    async def _connect(self) -> DeadlineConnection:
+        connection = await DeadlineConnection.connect(
+            self.url, connect_timeout=CONNECT_SECONDS, application_name=self.options.name
+        )
+        connection.deadline = self.options.statement + GRACE_SECONDS
+        if connection.info.server_version < MINIMUM_SERVER:
+            await connection.close()
+            raise SchemaMismatch(
+                f"the server is PostgreSQL {connection.info.server_version // 10000}",
+                hint="Kasparro needs PostgreSQL 15 or newer",
+            )
+        await self._configure(connection)
+        return connection
+
+    async def _configure(self, connection: DeadlineConnection) -> None:
+        milliseconds = {
+            "statement_timeout": self.options.statement,
+            "lock_timeout": self.options.lock,
+            "idle_in_transaction_session_timeout": self.options.statement * 2,
+        }
+        settings = {name: f"{int(value * 1000)}ms" for name, value in milliseconds.items()} | {
+            "timezone": "UTC"
+        }
+        for name, value in settings.items():
+            await connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        await connection.commit()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A SQLAlchemy connection inside a transaction; commits when the block ends well."""
+        with translated():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """The same with psycopg's own connection, for COPY and what else SQLAlchemy has no words for."""
+        with translated():
+            async with self.engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
+                async with driver.transaction():
+                    yield driver
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+TRANSIENT = (
+    pg.OperationalError,
+    pg.InterfaceError,
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.ReadOnlySqlTransaction,
+    pg.InsufficientResources,
+)
+TIMEOUTS = (pg.QueryCanceled, pg.LockNotAvailable)
+SCHEMA = (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's and SQLAlchemy's errors into ours."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise DatabaseUnavailable(
+            "every database connection is busy", hint="Try again in a moment"
+        ) from error
+    except exc.DBAPIError as error:
+        raise _ours(error.orig) from error
+    except psycopg.Error as error:
+        raise _ours(error) from error
+
+
+def _ours(error: BaseException | None) -> StorageError:
+    message = _first_line(error)
+    if isinstance(error, TIMEOUTS):
+        return DatabaseTimeout(message)
+    if isinstance(error, TRANSIENT):
+        return DatabaseUnavailable(message)
+    if isinstance(error, SCHEMA):
+        return SchemaMismatch(message, hint="Run: kasparro db upgrade")
+    if isinstance(error, (psycopg.DataError, pg.ProgramLimitExceeded, pg.StatementTooComplex)):
+        return RecordRefused(message)
+    return StorageError(message)
+
+
+def _first_line(error: BaseException | None) -> str:
+    """The server's own sentence; its DETAIL and CONTEXT lines may repeat a record's values."""
+    return str(error).strip().partition("\n")[0] or "the database gave no reason"

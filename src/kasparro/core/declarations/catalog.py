@@ -1,0 +1,41 @@
+"""The catalog: all declared sources of one file."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+
+from kasparro.core.declarations.base import Declaration
+from kasparro.core.declarations.sources import SourceDeclaration
+from kasparro.core.errors import ConfigurationError, ConfigurationProblem
+
+
+class Catalog(Declaration):
+    """The declared sources, by name, in the order of the file."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    sources: dict[str, SourceDeclaration] = Field(description="The declared sources, by name.")
+    path: Path = Field(description="The file they were read from.")
+    incomplete: dict[str, tuple[ConfigurationProblem, ...]] = Field(
+        default_factory=dict, description="Disabled sources whose variables are not set, and what is missing."
+    )
+
+    def source(self, name: str) -> SourceDeclaration:
+        """The declaration of *name*, ready to be used.
+
+        Raises `ConfigurationError`: there is none, with the nearest name; or it is disabled and its variables are not set.
+        """
+        if name not in self.sources:
+            raise ConfigurationError(
+                ConfigurationProblem(f"there is no source {name!r}", str(self.path)), hint=self._which(name)
+            )
+        if name in self.incomplete:
+            raise ConfigurationError(*self.incomplete[name])
+        return self.sources[name]
+
+    def _which(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.sources, n=1)
+        return f"Did you mean {near[0]!r}?" if near else f"Declared are: {', '.join(self.sources)}"

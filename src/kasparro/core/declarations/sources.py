@@ -1,0 +1,257 @@
+"""The kinds of source a catalog can declare, one model each. Read by everything that fetches, normalises or schedules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NewType
+
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
+
+from kasparro.core.declarations.auth import AuthField, NoAuth
+from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.csv_dialect import Delimiter, Encoding, Header, OneCharacter, check_path
+from kasparro.core.declarations.expressions import Expression, Text
+from kasparro.core.declarations.headers import Headers
+from kasparro.core.declarations.limits import RateLimit, Retry
+from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
+from kasparro.core.declarations.pagination import (
+    CursorPagination,
+    NoPagination,
+    OffsetPagination,
+    PagePagination,
+    Pagination,
+    PaginationField,
+)
+from kasparro.core.declarations.schedule import Cron
+from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
+from kasparro.core.durations import Duration
+
+SourceName = NewType("SourceName", str)
+ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
+
+
+class BaseSource(Declaration):
+    """What every declared source says about itself."""
+
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    name: ValidSourceName
+    description: str | None = Field(None, max_length=1_000, description="What it is, for people.")
+    enabled: bool = Field(True, description="Whether it is ingested when nothing else is said.")
+    key: tuple[FieldPath, ...] | None = Field(
+        None, description="The field path that identifies a record, or a list of them; becomes external_id."
+    )
+    schedule: Cron | None = Field(
+        None, description="When it is ingested by itself: cron, UTC, 5 fields or 6 (seconds last)."
+    )
+    map: Annotated[FieldMap, AfterValidator(check_formats)] = Field(
+        default_factory=dict, description="Where the fields of the dataset come from."
+    )
+    incremental: Incremental | None = Field(None, description="Ask only for what changed since the last run.")
+    snapshot: bool = Field(
+        False, description="Whether a record absent from a complete fetch is deleted (tombstone)."
+    )
+    ignore_changes: tuple[FieldPath, ...] = Field(
+        (), description="Field paths that do not make a record changed by themselves."
+    )
+    drift: DriftPolicy = Field(
+        DriftPolicy.EVOLVE, description="What happens when the shape of the records changes."
+    )
+    entity: EntityRules | None = Field(
+        None, description="Which records of other sources speak of the same thing."
+    )
+
+    @field_validator(
+        "key", mode="before", json_schema_input_type=str | Annotated[list[str], Field(min_length=1)] | None
+    )
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("key")
+    @classmethod
+    def _different_fields(cls, key: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if key is not None and not key:
+            refuse("needs at least one field path")
+        if key is not None and len(set(key)) < len(key):
+            refuse("names a field path twice")
+        return key
+
+    def fetch_fingerprint(self) -> str:
+        """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
+
+        A checkpoint made under another fingerprint must not be resumed: its cursor means something else.
+        """
+        text = json.dumps(self._fetched(), sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @abstractmethod
+    def _fetched(self) -> dict[str, Any]: ...
+
+
+class ApiSource(BaseSource):
+    """A REST API that answers in JSON."""
+
+    type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    url: HttpUrl = Field(description="The address of the first page, without credentials.")
+    method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
+    body: JsonValue = Field(None, repr=False, description="What a POST sends, as JSON.")
+    headers: Headers = Field(
+        default_factory=dict, repr=False, description="Headers of every request; credentials go to `auth`."
+    )
+    params: dict[Text, Scalar] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Query parameters of every request, as they are to be sent.",
+    )
+    auth: AuthField = Field(default_factory=NoAuth, description="How requests are authenticated.")
+    records: Expression | None = Field(
+        None,
+        description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
+    )
+    pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
+    rate_limit: RateLimit | None = Field(None, description="The most it may be asked.")
+    retry: Retry = Field(default_factory=Retry, description="How a failed request is tried again.")
+    timeout: Duration = Field(
+        timedelta(seconds=30),
+        gt=timedelta(0),
+        le=timedelta(hours=1),
+        description="The longest wait for an answer.",
+    )
+
+    @field_validator("map")
+    @classmethod
+    def _map_of_expressions(cls, field_map: FieldMap) -> FieldMap:
+        return check_expressions(field_map)
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ApiSource:
+        if self.body is not None and self.method != "POST":
+            refuse("needs method: POST", at=("body",))
+        twice = [name for name in _paging_params(self.pagination) if name in self.params]
+        refuse_all(
+            [
+                Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
+                for name in twice
+            ]
+        )
+        return self
+
+    def _fetched(self) -> dict[str, Any]:
+        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
+
+
+class CsvSource(BaseSource):
+    """A CSV file, plain or compressed."""
+
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
+
+    type: Literal["csv"] = Field("csv", description="A CSV file, plain or compressed.")
+    folder: Path = Path()
+    path: Annotated[Text, AfterValidator(check_path)] = Field(
+        description="The file, relative to the catalog's folder: plain, .gz, .bz2 or .xz."
+    )
+    delimiter: Delimiter = Field("auto", description="What separates cells: one character, or `auto`.")
+    quotechar: OneCharacter | None = Field('"', description="What quotes a cell; `null`: nothing does.")
+    escapechar: OneCharacter | None = Field(
+        None, description="What makes the next character stand for itself."
+    )
+    encoding: Encoding = Field("auto", description="The encoding, such as `utf-8` or `cp1252`, or `auto`.")
+    header: Header = Field(
+        True, description="Whether the first row names the columns; a list names them instead."
+    )
+    skip_rows: int = Field(0, ge=0, description="Lines to leave out at the start of the file.")
+    null_values: tuple[str, ...] = Field(
+        ("",), description="Cells that mean: no value. A list replaces the default."
+    )
+
+    @property
+    def location(self) -> Path:
+        """The file, as an absolute path."""
+        return (self.folder / Path(self.path).expanduser()).absolute()
+
+    @model_validator(mode="after")
+    def _different_characters(self) -> CsvSource:
+        named = {"delimiter": self.delimiter, "quotechar": self.quotechar, "escapechar": self.escapechar}
+        seen: dict[str, str] = {}
+        for name, character in named.items():
+            if character is not None and character in seen:
+                refuse(f"must differ from {seen[character]}", at=(name,))
+            if character is not None:
+                seen[character] = name
+        return self
+
+    def _fetched(self) -> dict[str, Any]:
+        return self.model_dump(
+            include={
+                "type",
+                "path",
+                "key",
+                "delimiter",
+                "quotechar",
+                "escapechar",
+                "encoding",
+                "header",
+                "skip_rows",
+            }
+        )
+
+
+class StreamSource(BaseSource):
+    """A stream of records that never ends."""
+
+    type: Literal["stream"] = Field("stream", description="A stream of records (not supported yet).")
+    url: StreamUrl = Field(description="The address of the stream, without credentials.")
+    headers: Headers = Field(
+        default_factory=dict, repr=False, description="Headers of the request; credentials go to `auth`."
+    )
+    auth: AuthField = Field(default_factory=NoAuth, description="How the request is authenticated.")
+    records: Expression | None = Field(None, description="JMESPath to the records within one message.")
+
+    @field_validator("map")
+    @classmethod
+    def _map_of_expressions(cls, field_map: FieldMap) -> FieldMap:
+        return check_expressions(field_map)
+
+    def _fetched(self) -> dict[str, Any]:
+        return self.model_dump(include={"type", "url", "records", "key"})
+
+
+SourceDeclaration = Annotated[ApiSource | CsvSource | StreamSource, Field(discriminator="type")]
+"""Any declared source."""
+
+
+def _paging_params(pagination: Pagination) -> tuple[str, ...]:
+    match pagination:
+        case PagePagination():
+            return (pagination.param, *([pagination.size_param] if pagination.size_param else []))
+        case OffsetPagination():
+            return (pagination.offset_param, pagination.limit_param)
+        case CursorPagination():
+            return (pagination.param,)
+        case _:
+            return ()
+
+
+def _without_credentials(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                name: None if is_credential_name(str(name)) else _without_credentials(inner)
+                for name, inner in value.items()
+            }
+        case list() | tuple():
+            return [_without_credentials(inner) for inner in value]
+        case _:
+            return value

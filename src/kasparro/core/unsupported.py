@@ -1,0 +1,63 @@
+"""What a catalog can declare and this version does not deliver yet. A source as written in, (place, name) pairs out.
+
+It looks at what was written, not at the models, so that a source with other faults is told everything at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from kasparro.core.yaml_tree import Place
+
+_TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
+_GLOB: Final = re.compile(r"[*?]|\[.+\]")
+_REMOTE: Final = re.compile(r"(s3|https?)://", re.IGNORECASE)
+_COMPRESSION: Final = re.compile(r"\.(zst|zip)$", re.IGNORECASE)
+_PRESENT: Final = {
+    "incremental": "incremental ingestion",
+    "ignore_changes": "ignoring changes of single fields",
+    "entity": "matching records of different sources",
+}
+
+
+def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """What *source* asks for that is not supported yet."""
+    if source.get("type") == "stream":
+        yield ("type",), "stream"
+    if _type(source.get("auth")) == "oauth2_client_credentials":
+        yield ("auth",), "oauth2_client_credentials"
+    if _type(source.get("pagination")) == "auto":
+        yield ("pagination",), "auto"
+    yield from _of_rate_limit(source.get("rate_limit"))
+    if str(source.get("snapshot")).lower() in _TRUE:
+        yield ("snapshot",), "snapshot: true"
+    if source.get("drift") in {"quarantine", "freeze"}:
+        yield ("drift",), f"drift: {source['drift']}"
+    yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
+    if source.get("type") == "csv" and isinstance(source.get("path"), str):
+        yield from ((("path",), what) for what in _of_path(source["path"]))
+
+
+def _of_rate_limit(limit: Any) -> Iterator[tuple[Place, str]]:
+    if not isinstance(limit, Mapping):
+        return
+    concurrency = str(limit.get("concurrency", "")).strip()
+    if concurrency.isdecimal() and int(concurrency[:9]) > 1:
+        yield ("rate_limit", "concurrency"), "a concurrency above 1"
+    if limit.get("budget"):
+        yield ("rate_limit", "budget"), "a request budget"
+
+
+def _of_path(path: str) -> Iterator[str]:
+    if remote := _REMOTE.match(path):
+        yield f"a file at {remote[0].lower()}..."
+    elif _GLOB.search(path):
+        yield "a pattern that names several files"
+    if compression := _COMPRESSION.search(path):
+        yield f"a {compression[0].lower()} file"
+
+
+def _type(block: Any) -> Any:
+    return block.get("type") if isinstance(block, Mapping) else block

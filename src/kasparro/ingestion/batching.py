@@ -1,0 +1,156 @@
+"""Pages in, hauls out: as many records as one transaction commits, or as few as have come when the interval is over.
+
+Fetching runs ahead of the writing by a bounded number of pages, so memory is bounded whatever the size of the source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kasparro.core.clock import monotonic
+from kasparro.core.errors import RunInterrupted
+from kasparro.schemas.ingest import Cursor, Page, RawRecord, Reject
+
+PAGES_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Haul:
+    """What is committed together. `cursor` resumes after it; `complete`: the source has nothing more."""
+
+    records: Sequence[RawRecord]
+    rejects: Sequence[Reject]
+    cursor: Cursor | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a haul is full: so many records, or so many seconds after its first page."""
+
+    records: int
+    seconds: float
+    clock: Callable[[], float] = monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What the fetching task leaves behind: nothing more to come, or why it stopped."""
+
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Pile:
+    """The pages of the haul being gathered."""
+
+    cursor: Cursor | None
+    started: float = 0.0
+    records: list[RawRecord] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.records) + len(self.rejects)
+
+    def add(self, page: Page) -> None:
+        self.records.extend(page.records)
+        self.rejects.extend(page.rejects)
+
+    def take(self, size: int | None = None, *, complete: bool = False) -> Haul:
+        """Hand out the first *size* records (`None`: all) and keep the rest."""
+        haul = Haul(self.records[:size], self.rejects, self.cursor, complete)
+        self.records = [] if size is None else self.records[size:]
+        self.rejects = []
+        return haul
+
+
+async def hauls(
+    pages: AsyncGenerator[Page], after: Cursor | None, pace: Pace, stop: asyncio.Event
+) -> AsyncGenerator[Haul]:
+    """Gather *pages* into hauls. What was fetched before a source failed is handed out before its error is raised.
+
+    Setting *stop* ends the fetching at once: what has been gathered is handed out, then `RunInterrupted` is raised.
+    """
+    pile = _Pile(cursor=after)
+    async with _fetching(pages, stop) as queue:
+        while not isinstance(item := await _next(queue, pile, pace), _End):
+            due = item is None or len(pile) + len(item.records) > pace.records
+            if due and len(pile):
+                yield pile.take()
+            if item is not None:
+                for haul in _pile_up(pile, item, pace):
+                    yield haul
+        if item.error is None or len(pile):
+            yield pile.take(complete=item.error is None)
+        if item.error is not None:
+            raise item.error
+
+
+def _pile_up(pile: _Pile, page: Page, pace: Pace) -> Iterator[Haul]:
+    """Add *page*. One larger than a haul goes out in parts, and only the last part moves the cursor."""
+    if not len(pile):
+        pile.started = pace.clock()
+    pile.add(page)
+    while len(pile.records) > pace.records:
+        yield pile.take(pace.records)
+    pile.cursor = page.cursor
+    if len(pile) >= pace.records:
+        yield pile.take()
+
+
+async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> Page | _End | None:
+    """The next page, the end, or `None` when the interval of a pile that has begun is over."""
+    if not len(pile):
+        return await queue.get()
+    try:
+        async with asyncio.timeout(max(0.0, pile.started + pace.seconds - pace.clock())):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+@asynccontextmanager
+async def _fetching(
+    pages: AsyncGenerator[Page], stop: asyncio.Event
+) -> AsyncIterator[asyncio.Queue[Page | _End]]:
+    """Fetch in a task of its own, a bounded number of pages ahead, as long as the context lasts."""
+    queue: asyncio.Queue[Page | _End] = asyncio.Queue(PAGES_AHEAD)
+    task = asyncio.create_task(_fetch_until(stop, pages, queue), name="fetch")
+    try:
+        yield queue
+    finally:
+        await _cancel(task)
+
+
+async def _fetch_until(
+    stop: asyncio.Event, pages: AsyncGenerator[Page], queue: asyncio.Queue[Page | _End]
+) -> None:
+    fetching = asyncio.create_task(_fetch(pages, queue))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        interrupted = not fetching.done()
+    finally:
+        await _cancel(stopping)
+        await _cancel(fetching)
+    await queue.put(_End(RunInterrupted()) if interrupted else fetching.result())
+
+
+async def _fetch(pages: AsyncGenerator[Page], queue: asyncio.Queue[Page | _End]) -> _End:
+    async with aclosing(pages):
+        try:
+            async for page in pages:
+                await queue.put(page)
+        except Exception as error:  # noqa: BLE001  # a task boundary: whoever gathers the pages raises it again
+            return _End(error)
+        return _End()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

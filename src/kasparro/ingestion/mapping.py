@@ -1,0 +1,128 @@
+"""A source's `map`, compiled: the fields of a record in, the mapped values of a DataRecord out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from kasparro.core.etl_config import CsvSource, FieldRule, SourceDeclaration
+from kasparro.ingestion.paths import Path, compile_path
+from kasparro.ingestion.times import time_reader
+from kasparro.ingestion.values import Fields, Unfit
+from kasparro.schemas.data import MAPPED_FIELDS
+from kasparro.schemas.ingest import RejectReason
+
+FALLBACKS: dict[str, tuple[str, ...]] = {
+    "title": ("title", "name"),
+    "description": ("description", "summary"),
+    "content": ("content", "body"),
+    "author": ("author", "creator"),
+    "published_at": ("published_at", "created_at"),
+    "url": ("url", "link"),
+    "category": ("category", "type"),
+}
+"""Where a field comes from when the map does not name it. A fallback that does not fit leaves the field empty."""
+
+Convert = Callable[[Any], tuple[Any, bool]]
+"""A source's value in, the dataset's value and whether it had to be converted out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one field is filled. A `declared` rule that does not fit rejects the record; a fallback passes."""
+
+    name: str
+    paths: tuple[Path, ...]
+    convert: Convert
+    default: Any
+    declared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The values of the mapped fields, and the source fields they took whole, which metadata need not repeat."""
+
+    values: dict[str, Any]
+    taken: frozenset[str]
+
+
+Mapper = Callable[[Fields], Mapped]
+
+
+def mapper(declaration: SourceDeclaration) -> Mapper:
+    """Compile the map of a source. The result raises `Unfit`, naming the field."""
+    cells = isinstance(declaration, CsvSource)
+    rules = tuple(_rule(name, declaration.map.get(name), cells=cells) for name in MAPPED_FIELDS)  # type: ignore[call-overload]
+
+    def apply(fields: Fields) -> Mapped:
+        values: dict[str, Any] = {}
+        taken: set[str] = set()
+        for rule in rules:
+            values[rule.name], took = _fill(rule, fields)
+            if took is not None:
+                taken.add(took)
+        return Mapped(values, frozenset(taken))
+
+    return apply
+
+
+def _rule(name: str, declared: FieldRule | None, *, cells: bool) -> Rule:
+    form = declared.as_ if declared else None
+    convert = _time_converter(form) if name == "published_at" else _text
+    if declared is None:
+        return Rule(
+            name, tuple(compile_path(p, cells=cells) for p in FALLBACKS[name]), convert, None, declared=False
+        )
+    constant = declared.default if declared.paths else declared.const
+    default = None if constant is None else convert(constant)[0]
+    return Rule(
+        name, tuple(compile_path(p, cells=cells) for p in declared.paths), convert, default, declared=True
+    )
+
+
+def _fill(rule: Rule, fields: Fields) -> tuple[Any, str | None]:
+    """The value of a field, and the source field it took whole without changing it."""
+    for path in rule.paths:
+        found = path.read(fields)
+        if found is None:
+            continue
+        try:
+            value, converted = rule.convert(found)
+        except Unfit as unfit:
+            if not rule.declared:
+                continue
+            raise Unfit(unfit.reason, f"{path.text}: {unfit.message}", rule.name) from unfit
+        return value, None if converted else path.field
+    return rule.default, None
+
+
+def _text(value: Any) -> tuple[str, bool]:
+    match value:
+        case str():
+            return value, False
+        case bool():
+            return ("true" if value else "false"), True
+        case int() | Decimal() | float():
+            return str(value), True
+        case _:
+            raise Unfit(RejectReason.WRONG_TYPE, f"is {_kind(value)}, where a text is needed")
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _time_converter(form: str | None) -> Convert:
+    read = time_reader(form)
+
+    def convert(value: Any) -> tuple[datetime, bool]:
+        try:
+            moment = read(value)
+        except ValueError as error:
+            raise Unfit(RejectReason.INVALID_TIME, str(error)) from error
+        return moment, value != moment.isoformat().replace("+00:00", "Z")
+
+    return convert

@@ -1,0 +1,75 @@
+"""Where a value stands in a record: a field name, a dotted path or a JMESPath expression, compiled once per source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+
+from kasparro.ingestion.values import Fields, plain
+
+DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`read` gives the value or None; `field` is the top-level field that the path takes whole, if it does."""
+
+    text: str
+    field: str | None
+    read: Callable[[Fields], Any]
+
+
+def compile_path(text: str, *, cells: bool) -> Path:
+    """Compile *text*. In a CSV source (`cells`) any text is a column name first."""
+    if cells:
+        return Path(text, text, _cell_reader(text))
+    if not DOTTED.fullmatch(text):
+        return Path(text, None, _expression_reader(text))
+    if "." not in text:
+        return Path(text, text, _field_reader(text))
+    return Path(text, None, _nested_reader(text))
+
+
+def _field_reader(name: str) -> Callable[[Fields], Any]:
+    def read(fields: Fields) -> Any:
+        return plain(fields.get(name))
+
+    return read
+
+
+def _nested_reader(text: str) -> Callable[[Fields], Any]:
+    first, *rest = text.split(".")
+
+    def read(fields: Fields) -> Any:
+        value = plain(fields.get(first))
+        for name in rest:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    return read
+
+
+def _expression_reader(text: str) -> Callable[[Fields], Any]:
+    expression = jmespath.compile(text)
+
+    def read(fields: Fields) -> Any:
+        return expression.search({name: plain(value) for name, value in fields.items()})
+
+    return read
+
+
+def _cell_reader(text: str) -> Callable[[Fields], Any]:
+    """A column of that name; where the file has none, the text as an expression over the columns."""
+    try:
+        expression = jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError:
+        return lambda fields: fields.get(text)
+
+    def read(fields: Fields) -> Any:
+        return fields[text] if text in fields else expression.search(dict(fields))
+
+    return read

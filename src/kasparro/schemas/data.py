@@ -1,0 +1,177 @@
+"""The unified record and the answers made of it: what users of the API see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from kasparro.schemas.ingest import RunStatus
+
+MAX_ID = 255
+"""Most characters of a record's identity in its source."""
+
+
+def _storable(text: str) -> str:
+    """Refuse what PostgreSQL's JSONB cannot hold."""
+    if "\0" in text:
+        raise ValueError("contains a NUL character, which the dataset cannot hold")
+    return text
+
+
+Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
+
+
+class DataRecord(BaseModel):
+    """One record of the unified dataset, whatever source it came from."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    source: str = Field(description="Name of the declared source")
+    source_id: str = Field(min_length=1, max_length=MAX_ID, description="Identity within the source")
+    title: Text | None = None
+    description: Text | None = None
+    content: Text | None = None
+    author: Text | None = None
+    published_at: AwareDatetime | None = Field(None, description="Always UTC")
+    url: Text | None = None
+    category: Text | None = None
+    metadata: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Every source field that no mapping took and, for mapped values that had to be converted, the original",
+    )
+
+
+MAPPED_FIELDS = ("title", "description", "content", "author", "published_at", "url", "category")
+"""The fields of DataRecord that a source's `map` fills."""
+
+
+class StoredRecord(DataRecord):
+    """A record as served: with the dataset's own id and times."""
+
+    id: int
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class PaginatedResponse(BaseModel):
+    request_id: str
+    total_count: int = Field(ge=0, description="Records that match, exact")
+    limit: int
+    offset: int
+    api_latency_ms: float = Field(description="Milliseconds from the request's arrival to this answer")
+    data: list[StoredRecord]
+
+
+class RunSummary(BaseModel):
+    run_id: str
+    source: str
+    status: RunStatus
+    records_processed: int
+    records_inserted: int
+    records_updated: int
+    records_unchanged: int
+    records_failed: int
+    records_duplicates: int
+    start_time: AwareDatetime
+    end_time: AwareDatetime | None
+    duration_ms: int | None
+    error_message: str | None
+    metadata: dict[str, Any]
+    stale: bool = Field(
+        description="Still in progress, but its process has not been heard of for longer than its lease"
+    )
+
+
+class SourceStats(BaseModel):
+    source: str
+    record_count: int = Field(description="Records in the dataset now")
+    records_processed: int
+    records_inserted: int
+    records_updated: int
+    records_unchanged: int
+    records_failed: int
+    records_duplicates: int
+    last_success_timestamp: AwareDatetime | None
+    last_failure_timestamp: AwareDatetime | None
+
+
+class ETLStats(BaseModel):
+    """Totals are of all time; `runs` are the latest."""
+
+    last_run_id: str | None
+    total_records_processed: int
+    total_records_inserted: int
+    total_records_failed: int
+    last_run_timestamp: AwareDatetime | None
+    last_run_status: RunStatus | None
+    last_success_timestamp: AwareDatetime | None
+    last_failure_timestamp: AwareDatetime | None
+    runs: list[RunSummary]
+    sources: list[SourceStats]
+
+
+class Health(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class HealthStatus(BaseModel):
+    """`degraded`: serving, but the last run of some source failed. `unhealthy` (503): cannot serve."""
+
+    status: Health
+    db_connected: bool
+    etl_last_run: AwareDatetime | None
+    etl_status: RunStatus | None
+    version: str
+    time: datetime
+    detail: str | None = None
+
+
+class CheckpointView(BaseModel):
+    source: str
+    status: str
+    last_processed_id: str | None
+    last_processed_timestamp: AwareDatetime | None
+    checkpoint_timestamp: AwareDatetime
+    cursor: dict[str, Any] | None
+    version: int = Field(description="Dataset version: +1 for each commit that changed data")
+    record_count: int
+
+
+class SourceView(BaseModel):
+    name: str
+    type: str | None = Field(description="null for a source that has data and is no longer declared")
+    description: str | None
+    enabled: bool
+    declared: bool
+    schedule: str | None
+    record_count: int
+    version: int
+    running: bool
+    last_run: RunSummary | None
+
+
+class QueuedRun(BaseModel):
+    source: str
+    run_id: str
+
+
+class RunRequestAccepted(BaseModel):
+    runs: list[QueuedRun]
+
+
+class Problem(BaseModel):
+    """An error, as `application/problem+json` (RFC 9457)."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable; documented in docs/errors.md")
+    request_id: str
+    parameter: str | None = None
+    hint: str | None = None

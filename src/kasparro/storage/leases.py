@@ -1,0 +1,111 @@
+"""The lease: one writer per source, by the database's clock, across processes and machines.
+
+A lease is a row with a token that only grows. Whoever took it last has the newest token, and every batch checks its token in the
+transaction that writes: a process that was stopped for longer than its lease cannot write afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from kasparro.core.errors import LeaseHeld
+from kasparro.schemas.ingest import RunId, SourceName
+
+HOLDER: Final = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+"""This process: host, pid, and a random part, because pids repeat."""
+
+ALIVE = """
+WITH lease AS (SELECT * FROM source_lease WHERE source = %(source)s FOR UPDATE)
+SELECT holder, run_id, expires_at FROM lease WHERE holder IS NOT NULL AND expires_at >= clock_timestamp()
+"""
+
+TAKE = """
+INSERT INTO source_lease AS lease (source, token, batch_seq, holder, run_id, expires_at)
+VALUES (%(source)s, 1, 0, %(holder)s, %(run_id)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (source) DO UPDATE
+SET token = lease.token + 1, batch_seq = 0, holder = excluded.holder, run_id = excluded.run_id,
+    expires_at = excluded.expires_at
+WHERE lease.holder IS NULL OR lease.expires_at < clock_timestamp()
+RETURNING token
+"""
+
+HELD_BY = "SELECT holder, run_id, expires_at FROM source_lease WHERE source = %(source)s"
+
+RENEW = """
+UPDATE source_lease SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE source = %(source)s AND token = %(token)s
+"""
+
+RELEASE = """
+UPDATE source_lease SET holder = NULL, run_id = NULL, expires_at = clock_timestamp()
+WHERE source = %(source)s AND token = %(token)s
+"""
+
+ADVANCE = """
+UPDATE source_lease
+SET batch_seq = batch_seq + 1, expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE source = %(source)s AND token = %(token)s AND batch_seq = %(batch_seq)s
+"""
+
+POSITION = "SELECT token, batch_seq FROM source_lease WHERE source = %(source)s FOR UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write for a source; *seconds* is how long it lasts without a sign of life."""
+
+    source: SourceName
+    run_id: RunId
+    token: int
+    seconds: float
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"source": self.source, "run_id": self.run_id, "token": self.token, "seconds": self.seconds}
+
+
+async def take(connection: AsyncConnection[Any], source: SourceName, run_id: RunId, seconds: float) -> Lease:
+    """Take the lease of *source*, or raise `LeaseHeld` saying by whom it is held."""
+    parameters = {"source": source, "run_id": run_id, "holder": HOLDER, "seconds": seconds}
+    row = await (await connection.execute(TAKE, parameters)).fetchone()
+    if row is None:
+        holder, held_run, expires_at = await _one(connection, HELD_BY, parameters)
+        raise LeaseHeld(source, holder or "a process that is just ending", held_run, expires_at)
+    return Lease(source, run_id, row[0], seconds)
+
+
+async def refuse_if_held(connection: AsyncConnection[Any], source: SourceName) -> None:
+    """Raise `LeaseHeld` if *source* is being ingested; else keep it from starting until the transaction ends."""
+    row = await _one(connection, ALIVE, {"source": source})
+    if row is not None:
+        raise LeaseHeld(source, *row)
+
+
+async def renew(connection: AsyncConnection[Any], lease: Lease) -> bool:
+    """Show a sign of life; False when somebody else has taken over."""
+    return (await connection.execute(RENEW, lease.parameters)).rowcount == 1
+
+
+async def release(connection: AsyncConnection[Any], lease: Lease) -> None:
+    await connection.execute(RELEASE, lease.parameters)
+
+
+async def advance(connection: AsyncConnection[Any], lease: Lease, batch_seq: int) -> bool:
+    """Claim the place after *batch_seq* for the batch of this transaction; False when it cannot be had."""
+    return (await connection.execute(ADVANCE, lease.parameters | {"batch_seq": batch_seq})).rowcount == 1
+
+
+async def position(connection: AsyncConnection[Any], lease: Lease) -> tuple[int, int]:
+    """The token and the last committed batch of the source, after waiting for a commit that is still under way."""
+    token, batch_seq = await _one(connection, POSITION, lease.parameters)
+    return token, batch_seq
+
+
+async def _one(connection: AsyncConnection[Any], statement: str, parameters: dict[str, Any]) -> Any:
+    return await (await connection.execute(statement, parameters)).fetchone()

@@ -1,0 +1,118 @@
+"""Runs and their counters: begin, count, end. Every function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from kasparro.schemas.ingest import RunCounters, RunId, RunStatus, SourceName, outcome
+
+NAMES = tuple(RunCounters().as_columns())
+
+PREPARE_SOURCE = """
+WITH checkpoint AS (INSERT INTO etl_checkpoint (source) VALUES (%(source)s) ON CONFLICT (source) DO NOTHING)
+INSERT INTO etl_totals (source) VALUES (%(source)s) ON CONFLICT (source) DO NOTHING
+"""
+
+FAIL_DEAD_RUNS = """
+UPDATE etl_run
+SET status = 'failed', end_time = now(), duration_ms = extract(epoch FROM now() - start_time) * 1000,
+    error_message = 'interrupted: the process that ran it is gone (last sign of life '
+        || to_char(coalesce(heartbeat, start_time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC)'
+WHERE source = %(source)s AND status = 'in_progress' AND run_id <> %(run_id)s
+RETURNING run_id
+"""
+
+BEGIN = """
+INSERT INTO etl_run (run_id, source, metadata, heartbeat)
+VALUES (%(run_id)s, %(source)s, %(metadata)s, clock_timestamp())
+"""
+
+SET = ", ".join(f"{name} = {name} + %({name})s" for name in NAMES)
+
+COUNT_RUN = f"""
+UPDATE etl_run SET {SET}, heartbeat = clock_timestamp()
+WHERE run_id = %(run_id)s RETURNING {", ".join(NAMES)}
+"""
+
+COUNT_SOURCE = f"UPDATE etl_totals SET {SET} WHERE source = %(source)s"
+
+COUNTERS = f"SELECT {', '.join(NAMES)} FROM etl_run WHERE run_id = %(run_id)s"
+
+HEARTBEAT = (
+    "UPDATE etl_run SET heartbeat = clock_timestamp() WHERE run_id = %(run_id)s AND status = 'in_progress'"
+)
+
+END = """
+UPDATE etl_run
+SET status = %(status)s, error_message = %(error)s, end_time = clock_timestamp(), heartbeat = clock_timestamp(),
+    duration_ms = extract(epoch FROM clock_timestamp() - start_time) * 1000
+WHERE run_id = %(run_id)s AND status = 'in_progress'
+"""
+
+MARK_SOURCE = """
+UPDATE etl_totals
+SET last_failure = CASE WHEN %(status)s = 'failed' THEN clock_timestamp() ELSE last_failure END,
+    last_success = CASE WHEN %(status)s = 'failed' THEN last_success ELSE clock_timestamp() END
+WHERE source = %(source)s
+"""
+
+
+async def begin_run(
+    connection: AsyncConnection[Any], source: SourceName, run_id: RunId, details: Mapping[str, Any]
+) -> None:
+    """Open a run; whoever left one open for this source is gone, since the lease is ours."""
+    parameters = {"source": source, "run_id": run_id}
+    dead = await (await connection.execute(FAIL_DEAD_RUNS, parameters)).fetchall()
+    resumes = {"resumes": dead[-1][0]} if dead else {}
+    if dead:
+        await connection.execute(MARK_SOURCE, parameters | {"status": RunStatus.FAILED})
+    await open_run(connection, source, run_id, {**details, **resumes})
+
+
+async def open_run(
+    connection: AsyncConnection[Any], source: SourceName, run_id: RunId, details: Mapping[str, Any]
+) -> None:
+    parameters = {"source": source, "run_id": run_id}
+    await connection.execute(PREPARE_SOURCE, parameters)
+    await connection.execute(BEGIN, parameters | {"metadata": Jsonb(dict(details))})
+
+
+async def source_of(connection: AsyncConnection[Any], run_id: RunId) -> SourceName | None:
+    row = await (
+        await connection.execute("SELECT source FROM etl_run WHERE run_id = %s", (run_id,))
+    ).fetchone()
+    return row[0] if row else None
+
+
+async def count(
+    connection: AsyncConnection[Any], source: SourceName, run_id: RunId, added: RunCounters
+) -> RunCounters:
+    """Add to the ledger of the run and of the source; the run's counters so far."""
+    parameters = {"source": source, "run_id": run_id, **added.as_columns()}
+    await connection.execute(COUNT_SOURCE, parameters)
+    row = await (await connection.execute(COUNT_RUN, parameters)).fetchone()
+    return _counters(row)
+
+
+async def counters(connection: AsyncConnection[Any], run_id: RunId) -> RunCounters:
+    return _counters(await (await connection.execute(COUNTERS, {"run_id": run_id})).fetchone())
+
+
+async def end_run(
+    connection: AsyncConnection[Any], source: SourceName, run_id: RunId, error: str | None
+) -> tuple[RunStatus, RunCounters]:
+    """Close a run that is still open; one that was closed by somebody else stays as it is."""
+    counted = await counters(connection, run_id)
+    status, message = outcome(counted, error)
+    parameters = {"source": source, "run_id": run_id, "status": status, "error": message}
+    if (await connection.execute(END, parameters)).rowcount == 1:
+        await connection.execute(MARK_SOURCE, parameters)
+    return status, counted
+
+
+def _counters(row: Any) -> RunCounters:
+    return RunCounters() if row is None else RunCounters(*row[1:])

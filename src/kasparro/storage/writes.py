@@ -1,0 +1,214 @@
+"""The statements of one commit: new rows by COPY, changed ones by one set-based upsert, rejects, checkpoint, notification.
+
+Every function works inside the transaction of `IngestSession.commit`. Arrays go in sorted by key, one row a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+from psycopg.types.json import Jsonb
+
+from kasparro.schemas.ingest import Batch, Landed, Reject, RunId, SourceName
+from kasparro.storage.raw_tables import DATASET_COLUMNS, RawTable, dataset_rows, place_values, raw_rows
+
+Connection = AsyncConnection[Any]
+
+CHANNEL = "kasparro_dataset"
+"""NOTIFY channel: one message per commit that changed data, `<source>:<dataset version>`."""
+
+UPSERT_DATASET = """
+INSERT INTO normalized_data AS stored (source, source_id, data, version)
+SELECT %(source)s, source_id, data::jsonb, %(version)s FROM unnest(%(ids)s::text[], %(data)s::text[]) AS u (source_id, data)
+ON CONFLICT (source, source_id) DO UPDATE SET data = excluded.data, version = excluded.version, updated_at = now()
+"""
+
+QUARANTINE = """
+INSERT INTO quarantine AS stored (source, fingerprint, external_id, raw_data, place, field, reason, message, run_id)
+SELECT %(source)s, u.fingerprint, u.external_id, u.raw_data::json, u.place, u.field, u.reason, u.message, %(run_id)s
+FROM unnest(%(fingerprint)s::bytea[], %(external_id)s::text[], %(raw_data)s::text[], %(place)s::text[], %(field)s::text[],
+            %(reason)s::text[], %(message)s::text[])
+    AS u (fingerprint, external_id, raw_data, place, field, reason, message)
+ON CONFLICT (source, fingerprint) DO UPDATE
+SET raw_data = excluded.raw_data, place = excluded.place, field = excluded.field, reason = excluded.reason,
+    message = excluded.message, run_id = excluded.run_id, last_seen = now(), attempts = stored.attempts + 1, resolved_at = NULL
+"""
+
+RESOLVE = """
+UPDATE quarantine SET resolved_at = now()
+WHERE source = %(source)s AND resolved_at IS NULL AND external_id = ANY(%(ids)s)
+"""
+
+COUNT_RECORDS = (
+    "UPDATE etl_checkpoint SET record_count = record_count + %(inserted)s WHERE source = %(source)s"
+)
+
+CHECKPOINT = """
+UPDATE etl_checkpoint
+SET cursor = %(cursor)s, status = %(status)s, checkpoint_timestamp = now(), record_count = record_count + %(inserted)s,
+    last_processed_id = coalesce(%(last_id)s, last_processed_id),
+    last_processed_timestamp = CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END
+WHERE source = %(source)s
+"""
+
+NEXT_VERSION = """
+UPDATE etl_checkpoint SET version = version + 1, changed_at = now() WHERE source = %(source)s RETURNING version
+"""
+
+
+MARK_RAW = """
+UPDATE {table} AS raw SET processed = u.processed
+FROM unnest(%(ids)s::text[], %(processed)s::bool[]) AS u (id, processed)
+WHERE raw.source = %(source)s AND raw.external_id = u.id AND raw.processed <> u.processed
+"""
+
+
+async def write_batch(
+    connection: Connection, table: RawTable, source: SourceName, run_id: RunId, batch: Batch
+) -> None:
+    """Everything of a batch but its place in the lease and in the ledger."""
+    landed = [*batch.new, *batch.changed]
+    if any(item.data is not None for item in landed):
+        version = await next_version(connection, source)
+        await copy_dataset(connection, source, version, batch.new)
+        await upsert_dataset(connection, source, version, batch.changed)
+        await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{version}"))
+    if batch.replay:
+        await mark_raw(connection, table, source, batch.changed)
+    else:
+        await copy_raw(connection, table, source, run_id, batch.new)
+        await upsert_raw(connection, table, source, run_id, batch.changed)
+    await quarantine(connection, source, run_id, batch.rejects)
+    await resolve(connection, source, landed)
+    await move_checkpoint(connection, source, batch)
+
+
+async def next_version(connection: Connection, source: SourceName) -> int:
+    row = await (await connection.execute(NEXT_VERSION, {"source": source})).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def copy_dataset(
+    connection: Connection, source: SourceName, version: int, new: Sequence[Landed]
+) -> None:
+    if any(item.data is not None for item in new):
+        await _copy(connection, "normalized_data", DATASET_COLUMNS, dataset_rows(source, version, new))
+
+
+async def copy_raw(
+    connection: Connection, table: RawTable, source: SourceName, run_id: RunId, new: Sequence[Landed]
+) -> None:
+    if new:
+        await _copy(connection, table.name, table.columns, raw_rows(table, source, run_id, new))
+
+
+async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(rows)
+
+
+async def upsert_dataset(
+    connection: Connection, source: SourceName, version: int, changed: Sequence[Landed]
+) -> None:
+    rows = sorted((item.keyed.external_id, item.data.decode()) for item in changed if item.data is not None)
+    if rows:
+        ids, data = map(list, zip(*rows, strict=True))
+        await connection.execute(
+            UPSERT_DATASET, {"source": source, "version": version, "ids": ids, "data": data}
+        )
+
+
+async def upsert_raw(
+    connection: Connection, table: RawTable, source: SourceName, run_id: RunId, changed: Sequence[Landed]
+) -> None:
+    if not changed:
+        return
+    ordered = sorted(changed, key=lambda item: item.keyed.external_id)
+    arrays: dict[str, list[Any]] = {
+        "ids": [item.keyed.external_id for item in ordered],
+        "payloads": [item.keyed.raw.payload.decode() for item in ordered],
+        "hashes": [item.keyed.payload_hash for item in ordered],
+        "processed": [item.data is not None for item in ordered],
+    }
+    places = zip(*(place_values(item.keyed.raw.origin) for item in ordered), strict=True)
+    arrays |= {name: list(values) for name, values in zip(table.place_columns, places, strict=True)}
+    await connection.execute(_raw_upsert(table), {"source": source, "run_id": run_id, **arrays})
+
+
+async def mark_raw(
+    connection: Connection, table: RawTable, source: SourceName, changed: Sequence[Landed]
+) -> None:
+    """Say of stored raw records whether they are in the dataset; those that say so already stay untouched."""
+    marks = sorted((item.keyed.external_id, item.data is not None) for item in changed)
+    if marks:
+        ids, processed = map(list, zip(*marks, strict=True))
+        statement = sql.SQL(MARK_RAW).format(table=sql.Identifier(table.name))
+        await connection.execute(statement, {"source": source, "ids": ids, "processed": processed})
+
+
+def _raw_upsert(table: RawTable) -> sql.Composed:
+    names = [sql.Identifier(name) for name in table.place_columns]
+    return sql.SQL("""
+INSERT INTO {table} (source, external_id, raw_data, payload_hash, run_id, processed, {places})
+SELECT %(source)s, u.external_id, u.payload::json, u.payload_hash, %(run_id)s, u.processed, {places}
+FROM unnest(%(ids)s::text[], %(payloads)s::text[], %(hashes)s::bytea[], %(processed)s::bool[], {arrays})
+    AS u (external_id, payload, payload_hash, processed, {places})
+ON CONFLICT (source, external_id) DO UPDATE
+SET raw_data = excluded.raw_data, payload_hash = excluded.payload_hash, run_id = excluded.run_id,
+    processed = excluded.processed, ingested_at = now(), deleted_at = NULL, {updates}
+""").format(
+        table=sql.Identifier(table.name),
+        places=sql.SQL(", ").join(names),
+        arrays=sql.SQL(", ").join(sql.SQL(f"%({name})s::{kind}[]") for name, kind in table.place),
+        updates=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names),
+    )
+
+
+async def quarantine(
+    connection: Connection, source: SourceName, run_id: RunId, rejects: Sequence[Reject]
+) -> None:
+    if not rejects:
+        return
+    latest = {fingerprint(reject): reject for reject in rejects}
+    columns: dict[str, list[Any]] = {
+        "fingerprint": list(latest),
+        "external_id": [reject.external_id for reject in latest.values()],
+        "raw_data": [reject.payload.decode() for reject in latest.values()],
+        "place": [str(reject.origin) for reject in latest.values()],
+        "field": [reject.field for reject in latest.values()],
+        "reason": [reject.reason for reject in latest.values()],
+        "message": [reject.message for reject in latest.values()],
+    }
+    await connection.execute(QUARANTINE, {"source": source, "run_id": run_id, **columns})
+
+
+def fingerprint(reject: Reject) -> bytes:
+    """What makes two rejects the same: the record's identity, or its content where it has none."""
+    if reject.external_id is not None:
+        return blake2b(reject.external_id.encode(), digest_size=16, person=b"identity").digest()
+    return blake2b(reject.payload, digest_size=16, person=b"payload").digest()
+
+
+async def resolve(connection: Connection, source: SourceName, landed: Sequence[Landed]) -> None:
+    """Records that made it are no longer in quarantine."""
+    ids = [item.keyed.external_id for item in landed if item.data is not None]
+    if ids:
+        await connection.execute(RESOLVE, {"source": source, "ids": ids})
+
+
+async def move_checkpoint(connection: Connection, source: SourceName, batch: Batch) -> None:
+    parameters = {
+        "source": source,
+        "cursor": None if batch.cursor is None else Jsonb(dict(batch.cursor)),
+        "status": "complete" if batch.complete else "in_progress",
+        "inserted": batch.counters.inserted,
+        "processed": batch.counters.processed,
+        "last_id": batch.last_id,
+    }
+    await connection.execute(COUNT_RECORDS if batch.replay else CHECKPOINT, parameters)
