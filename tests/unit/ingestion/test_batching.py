@@ -1,0 +1,104 @@
+"""Pages become hauls: nothing lost, nothing reordered, cursors only at page ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kasparro.core.errors import PermanentSourceError, RunInterrupted
+from kasparro.ingestion.batching import Pace, hauls
+from kasparro.schemas.ingest import ApiOrigin, Page, RawRecord
+
+pytestmark = pytest.mark.anyio
+
+
+async def pages_of(sizes, error=None):
+    number = 0
+    for index, size in enumerate(sizes):
+        records = [RawRecord(str(number + i).encode(), ApiOrigin("u", index + 1, i)) for i in range(size)]
+        number += size
+        last = index == len(sizes) - 1 and error is None
+        yield Page(records, None if last else {"after": number})
+    if error is not None:
+        raise error
+
+
+async def gathered(sizes, batch, error=None, stop=None):
+    found = []
+    try:
+        async for haul in hauls(pages_of(sizes, error), None, Pace(batch, 60.0), stop or asyncio.Event()):
+            found.append(haul)
+    except PermanentSourceError:
+        found.append("failed")
+    return found
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=12), st.integers(1, 9))
+def test_every_record_is_handed_out_once_in_order_and_a_cursor_never_runs_ahead(sizes, batch):
+    found = asyncio.run(gathered(sizes, batch))
+
+    texts = [int(record.payload) for haul in found for record in haul.records]
+    assert texts == list(range(sum(sizes)))
+    assert all(len(haul.records) <= batch for haul in found)
+    assert [haul.complete for haul in found] == [False] * (len(found) - 1) + [True]
+    assert found[-1].cursor is None
+    handed = 0
+    for haul in found[:-1]:
+        handed += len(haul.records)
+        assert haul.cursor is None or haul.cursor["after"] <= handed
+
+
+async def test_what_came_before_a_failure_is_handed_out_before_it_is_raised():
+    found = await gathered([2, 2], 100, PermanentSourceError("x"))
+    assert [len(haul.records) for haul in found[:-1]] == [4]
+    assert found[0].cursor == {"after": 4}
+    assert not found[0].complete
+    assert found[-1] == "failed"
+
+
+async def test_an_empty_source_completes():
+    (haul,) = await gathered([0], 10)
+    assert haul.complete
+    assert not haul.records
+
+
+async def test_memory_is_bounded_by_pages_ahead():
+    handed = 0
+
+    async def endless():
+        nonlocal handed
+        while True:
+            handed += 1
+            yield Page([RawRecord(b"1", ApiOrigin("u", 1, 0))], {"n": handed})
+
+    stream = hauls(endless(), None, Pace(1, 60.0), asyncio.Event())
+    await anext(stream)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert handed <= 6
+    await stream.aclose()
+
+
+async def test_stop_ends_even_a_source_that_waits_for_ever():
+    stop = asyncio.Event()
+    closed = False
+
+    async def waiting():
+        nonlocal closed
+        try:
+            yield Page([RawRecord(b"1", ApiOrigin("u", 1, 0))], {"n": 1})
+            await asyncio.Event().wait()
+        finally:
+            closed = True
+
+    stream = hauls(waiting(), None, Pace(10, 60.0), stop)
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    stop.set()
+    assert len((await first).records) <= 1
+    with pytest.raises(RunInterrupted):
+        await anext(stream)
+    assert closed
