@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 
+from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import LeaseHeld, LeaseLost, PermanentSourceError, TransientSourceError
-from kasparro.ingestion.prepare import Recipe, identify, prepare
 from kasparro.ingestion.batching import Haul
+from kasparro.ingestion.prepare import Recipe, identify, prepare
 from kasparro.ingestion.runner import persist, run_etl_with_backoff
 from kasparro.schemas.ingest import ApiOrigin, RawRecord, RunCounters, RunStatus, SourceKind, new_run_id
 from kasparro.storage.ingest_store import PostgresIngestStore

@@ -1,0 +1,220 @@
+"""The declaration models: what they keep, what identifies a fetch, and that docs/catalog.md describes every key."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from kasparro.core import etl_config
+from kasparro.core.durations import format_duration
+from kasparro.core.etl_config import ApiSource, BearerAuth, CsvSource, FieldRule, StreamSource
+
+CATALOG = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding="utf-8")
+
+SECTIONS: dict[type[BaseModel], str] = {
+    etl_config.ApiSource: "## API sources",
+    etl_config.CsvSource: "## CSV sources",
+    etl_config.StreamSource: "## Stream sources",
+    etl_config.BaseSource: "## Every source",
+    etl_config.NoAuth: "#### auth none",
+    etl_config.BearerAuth: "#### auth bearer",
+    etl_config.ApiKeyAuth: "#### auth api_key",
+    etl_config.BasicAuth: "#### auth basic",
+    etl_config.OAuth2ClientCredentials: "#### auth oauth2_client_credentials",
+    etl_config.NoPagination: "#### pagination none",
+    etl_config.PagePagination: "#### pagination page",
+    etl_config.OffsetPagination: "#### pagination offset",
+    etl_config.CursorPagination: "#### pagination cursor",
+    etl_config.LinkHeaderPagination: "#### pagination link_header",
+    etl_config.NextUrlPagination: "#### pagination next_url",
+    etl_config.AutoPagination: "#### pagination auto",
+    etl_config.RateLimit: "### rate_limit",
+    etl_config.Budget: "#### budget",
+    etl_config.Retry: "### retry",
+    etl_config.FieldRule: "### map field",
+    etl_config.Incremental: "## incremental",
+    etl_config.EntityRules: "## entity",
+}
+
+
+def api(**fields: Any) -> ApiSource:
+    return ApiSource(**({"name": "s", "url": "https://h.example/x"} | fields))
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The table below *heading*: key -> default."""
+    section = CATALOG.split(f"\n{heading}\n", 1)[1]
+    section = re.split(r"^#+ ", section, maxsplit=1, flags=re.MULTILINE)[0]
+    cells = [
+        re.split(r"(?<!\\) \| ", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")
+    ]
+    return {row[0].strip("`"): row[2] for row in cells}
+
+
+def default_as_documented(model: type[BaseModel], name: str) -> str:
+    field = model.model_fields[name]
+    if name == "type" or field.is_required():
+        return "required"
+    match field.get_default(call_default_factory=True):
+        case None:
+            return "none"
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case timedelta() as value:
+            return f"`{format_duration(value)}`"
+        case etl_config.NoAuth() | etl_config.NoPagination():
+            return "`{type: none}`"
+        case etl_config.Retry():
+            return "see there"
+        case ("",):
+            return '`[""]`'
+        case () | []:
+            return "`[]`"
+        case value:
+            return f"`{value}`"
+
+
+def own_fields(model: type[BaseModel]) -> list[str]:
+    hidden = getattr(model, "given_by_loader", frozenset()) - {"type"}
+    shared = etl_config.BaseSource.model_fields if model is not etl_config.BaseSource else {}
+    inherited = shared if issubclass(model, etl_config.BaseSource) else {}
+    return [name for name in model.model_fields if name not in hidden and name not in inherited]
+
+
+@pytest.mark.parametrize("model", SECTIONS)
+def test_every_key_is_documented_with_its_default(model):
+    expected = {
+        model.model_fields[name].alias or name: default_as_documented(model, name)
+        for name in own_fields(model)
+    }
+    if model is etl_config.BaseSource:
+        expected["type"] = "required"
+    assert rows(SECTIONS[model]) == expected
+
+
+def test_every_model_is_documented():
+    public = {getattr(etl_config, name) for name in etl_config.__all__}
+    models = {item for item in public if isinstance(item, type) and issubclass(item, BaseModel)}
+    assert models - {etl_config.Catalog} == set(SECTIONS)
+
+
+def test_the_documented_example_is_accepted(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", CATALOG, re.DOTALL)
+    whole = [text for text in examples if "sources:" in text]
+    assert len(whole) == 2
+    for number, text in enumerate(whole):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        assert etl_config.load_catalog(file, {"REPO_TOKEN": "t"}).sources
+
+
+def test_a_declaration_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        api().url = "https://other.example"  # type: ignore[misc]
+
+
+def test_a_refusal_by_pydantic_does_not_show_the_input():
+    with pytest.raises(ValidationError) as refusal:
+        api(timeout="hunter2", auth={"type": "bearer", "token": ["hunter2"]})
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"url": "https://h.example/y"},
+        {"method": "POST"},
+        {"method": "POST", "body": {"a": 1}},
+        {"params": {"a": 1}},
+        {"records": "items"},
+        {"key": "id"},
+        {"pagination": "link_header"},
+        {"pagination": "page"},
+        {"pagination": {"type": "page", "size_param": "n", "size": 5}},
+    ],
+)
+def test_another_fetch_has_another_fingerprint(changed):
+    assert api(**changed).fetch_fingerprint() != api().fetch_fingerprint()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"description": "x"},
+        {"auth": BearerAuth(token=SecretStr("t"))},
+        {"headers": {"X-Token": "t"}},
+        {"timeout": "1s"},
+        {"retry": {"attempts": 1}},
+        {"map": {"title": "x"}},
+        {"schedule": "* * * * *"},
+        {"enabled": False},
+        {"name": "other"},
+    ],
+)
+def test_what_does_not_change_the_fetch_keeps_the_fingerprint(changed):
+    assert api(**changed).fetch_fingerprint() == api().fetch_fingerprint()
+
+
+def test_a_new_credential_keeps_the_fingerprint_wherever_it_stands():
+    prints = {
+        api(
+            method="POST", params={"api_key": key}, body={"deep": [{"client_secret": key}]}
+        ).fetch_fingerprint()
+        for key in ("old", "new")
+    }
+    assert len(prints) == 1
+
+
+def test_the_fingerprint_does_not_depend_on_order_nor_on_the_process():
+    assert (
+        api(params={"a": 1, "b": 2}).fetch_fingerprint() == api(params={"b": 2, "a": 1}).fetch_fingerprint()
+    )
+    assert api().fetch_fingerprint() == "9d0f7d5129547f19"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"path": "b.csv"},
+        {"delimiter": ";"},
+        {"header": False},
+        {"skip_rows": 1},
+        {"encoding": "cp1252"},
+        {"key": "id"},
+    ],
+)
+def test_another_dialect_has_another_fingerprint(changed):
+    plain = CsvSource(name="s", path="a.csv")
+    assert (
+        CsvSource(**({"name": "s", "path": "a.csv"} | changed)).fetch_fingerprint()
+        != plain.fetch_fingerprint()
+    )
+
+
+def test_a_moved_catalog_keeps_the_fingerprint_of_its_files():
+    there = CsvSource(name="s", path="a.csv", folder=Path("/there"))
+    assert there.fetch_fingerprint() == CsvSource(name="s", path="a.csv").fetch_fingerprint()
+
+
+def test_a_stream_has_a_fingerprint_too():
+    one, other = (StreamSource(name="s", url=url) for url in ("wss://a.example", "wss://b.example"))
+    assert one.fetch_fingerprint() != other.fetch_fingerprint()
+
+
+@pytest.mark.parametrize("name", ["", "A", "9a", "a-b", "a" * 51, "a\n", "é"])
+def test_a_source_name_fits_addresses_and_columns(name):
+    with pytest.raises(ValidationError):
+        api(name=name)
+
+
+def test_models_can_be_made_by_their_python_names():
+    assert FieldRule(paths=("a",), as_="text") == FieldRule(path="a", **{"as": "text"})
+
+
+def test_the_home_folder_is_known():
+    assert CsvSource(name="s", path="~/a.csv", folder=Path("/x")).location == Path.home() / "a.csv"

@@ -1,0 +1,62 @@
+"""What is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from kasparro.core.unsupported import unsupported
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "what"),
+    [
+        ({"type": "stream"}, "type", "stream"),
+        ({"auth": {"type": "oauth2_client_credentials"}}, "auth", "oauth2_client_credentials"),
+        ({"pagination": {"type": "auto"}}, "pagination", "auto"),
+        ({"pagination": "auto"}, "pagination", "auto"),
+        ({"incremental": {"field": "x"}}, "incremental", "incremental"),
+        ({"rate_limit": {"concurrency": "4"}}, "rate_limit.concurrency", "concurrency above 1"),
+        ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
+        ({"snapshot": "true"}, "snapshot", "snapshot: true"),
+        ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
+        ({"ignore_changes": ["x"]}, "ignore_changes", "ignoring changes"),
+        ({"drift": "freeze"}, "drift", "drift: freeze"),
+        ({"drift": "quarantine"}, "drift", "drift: quarantine"),
+        ({"entity": {"match": []}}, "entity", "matching records"),
+        ({"type": "csv", "path": "data/*.csv"}, "path", "pattern"),
+        ({"type": "csv", "path": "data/[ab].csv"}, "path", "pattern"),
+        ({"type": "csv", "path": "a.csv.zst"}, "path", ".zst"),
+        ({"type": "csv", "path": "a.ZIP"}, "path", ".zip"),
+        ({"type": "csv", "path": "s3://bucket/a.csv"}, "path", "s3://"),
+        ({"type": "csv", "path": "https://example.org/a.csv?x=1"}, "path", "https://"),
+    ],
+)
+def test_what_is_not_delivered_is_named(source, place, what):
+    [(found, name)] = unsupported(source)
+    assert ".".join(map(str, found)) == place
+    assert what in name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {},
+        {
+            "type": "api",
+            "auth": "none",
+            "pagination": {"type": "page"},
+            "drift": "evolve",
+            "snapshot": "false",
+        },
+        {
+            "ignore_changes": [],
+            "rate_limit": {"requests": "5", "concurrency": "1"},
+            "entity": None,
+            "incremental": None,
+        },
+        {"rate_limit": "x", "auth": ["x"], "path": 5, "snapshot": "perhaps", "drift": ["x"]},
+        *({"type": "csv", "path": path} for path in ("a.csv", "a.csv.gz", "a.bz2", "a.XZ", "[x", "C:/a.csv")),
+    ],
+)
+def test_defaults_and_what_is_delivered_are_not_named(source):
+    assert list(unsupported(source)) == []
