@@ -1,12 +1,15 @@
 .DEFAULT_GOAL := help
 .PHONY: help up install test check format bench lock clean
 
+# The interpreter that makes .venv, 3.11 or newer: make PYTHON=python3.13 up
 PYTHON ?= python3
+# For test and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000"
+ARGS ?=
 BIN := .venv/bin
 
 help:  ## Say what there is to do
 	@echo "Start with: make up"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
 up: .run  ## Install, start the embedded PostgreSQL, ingest the sample sources, serve the API
 	@$(BIN)/kasparro up --playground
@@ -14,7 +17,7 @@ up: .run  ## Install, start the embedded PostgreSQL, ingest the sample sources, 
 install: .dev  ## Install the locked dependencies, development tools included, into .venv
 
 test: .dev  ## Run every test, in parallel workers
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: .dev  ## What CI runs: format, lint, import contracts, strict types, tests
 	$(BIN)/ruff format --check .
@@ -27,14 +30,14 @@ format: .dev  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .dev  ## Measure ingest and serving on this machine, on a cluster of its own
-	$(BIN)/python tools/bench.py
+bench: .dev  ## Measure ingest on this machine, beside what PostgreSQL itself can do
+	$(BIN)/python tools/bench.py $(ARGS)
 
 lock: .dev  ## Renew the hashed locks from pyproject.toml
 	$(BIN)/python tools/lock.py
 
-clean:  ## Remove the environment, caches and the embedded database of this checkout
-	rm -rf .venv .kasparro .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+clean:  ## Remove the environment and the caches of this checkout; data stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: .run .dev

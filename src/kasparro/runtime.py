@@ -53,9 +53,8 @@ async def open_runtime(
     await (schema.upgrade(url) if migrate else schema.check(url))
     database = Database(url, PoolOptions.for_reading(settings))
     writer = Database(url, PoolOptions.for_ingesting(settings))
-    jobs = JobQueue(url, lease_seconds=settings.etl_lease_seconds)
+    jobs = JobQueue(url)
     try:
-        await jobs.open()
         yield Runtime(
             settings=settings,
             url=url,

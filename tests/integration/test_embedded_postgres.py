@@ -335,7 +335,7 @@ def test_a_server_somebody_else_started_on_our_data_is_left_alone(data_dir):
     with subprocess.Popen(command, cwd="/", stderr=subprocess.DEVNULL, **identity) as foreign:
         try:
             assert any(is_ready(layout) for _ in attempts(PATIENCE))
-            with pytest.raises(EmbeddedServerError, match="did not start"):
+            with pytest.raises(EmbeddedServerError, match="a PostgreSQL that Kasparro did not start runs on"):
                 throwaway(data_dir).start()
             assert foreign.poll() is None
         finally:

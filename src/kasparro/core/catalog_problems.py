@@ -8,14 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kasparro.core.declarations.sources import BaseSource
-from kasparro.core.durations import format_duration
 from kasparro.core.yaml_tree import Place
 
 _MAPPING: Final = "must be a mapping of keys to values"
@@ -135,7 +133,7 @@ def _message(details: ErrorDetails, tags: list[str], *, secret: bool) -> str:
             message = str(context["error"])
         case _ if kind in _BOUNDS:
             key, words = _BOUNDS[kind]
-            message = f"{words} {_shown(context[key])}"
+            message = f"{words} {context[key]}"
         case _:
             message = _MESSAGES.get(kind, f"is not usable ({kind.replace('_', ' ')})")
     return message
@@ -148,10 +146,6 @@ def _choice(fault: str, word: str, known: Sequence[str]) -> str:
 
 def _words(details: ErrorDetails) -> list[str]:
     return str(details["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-
-
-def _shown(bound: Any) -> str:
-    return format_duration(bound) if isinstance(bound, timedelta) else str(bound)
 
 
 def _sentence(message: str, hint: str | None) -> str:

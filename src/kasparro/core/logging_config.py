@@ -21,7 +21,9 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from kasparro.core.redaction import printable, redact, redact_text
 
 LONGEST_VALUE: Final = 4_000
-"""Characters of one value that are logged; the rest is counted. A traceback may have four times as many."""
+"""Characters of one value that are logged. A traceback may have four times as many."""
+
+FIRST_KEYS: Final = ("time", "level", "event")
 
 NOISY: Final = (
     "aiohttp",
@@ -151,14 +153,15 @@ def _short(path: str) -> str:
 
 def clean(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Redact, then shorten: a cut could leave the half of a secret that no rule recognises."""
-    return {key: _shortened(key, redact(key, value)) for key, value in event.items()}
+    ordered = {key: event[key] for key in FIRST_KEYS if key in event} | dict(event)
+    return {key: _shortened(key, redact(key, value)) for key, value in ordered.items()}
 
 
 def _shortened(key: str, value: Any) -> Any:
     limit = LONGEST_VALUE * 4 if key == "exception" else LONGEST_VALUE
     match value:
         case str() if len(value) > limit:
-            return f"{value[:limit]}... ({len(value) - limit} more characters)"
+            return f"{value[:limit]}... (cut)"
         case int() if not -(10**20) < value < 10**20:
             return "a very large integer"
         case dict():

@@ -6,30 +6,57 @@ parameter with a telling name, the user info of a URL) or by its value, once `re
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from pydantic import BaseModel, SecretStr
-
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4
 """Shorter values are only known by where they stand: masking every `a` would leave no text."""
 
-_NAME: Final = r"token|secret|passw(?:or)?d|passphrase|authorization|api[_-]?key|access[_-]?key|private[_-]?key|credential|cookie"
-_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
-_USER_INFO: Final = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
-_PARAMETER: Final = re.compile(
-    rf"""(?P<name>[\w.\[\]-]*(?:{_NAME})[\w.\[\]-]*["']?\s*[=:]\s*["']?)"""
-    r"""(?P<scheme>(?:bearer|basic|token|apikey)\s+)?(?P<value>[^\s"'&#;,{}()<>]+)""",
-    re.IGNORECASE,
+LONGEST_TEXT: Final = 65_536
+"""Characters of a logged value that are looked at, and so the most that can be left of it."""
+
+_NAME: Final = (
+    r"(?:token|secret|passw(?:or)?d|passphrase|authorization|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|credential|cookie)"
 )
-_BEARER: Final = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/-]{8,}=*")
+_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
+# Each part is bounded, or cannot match what follows it: a megabyte of hostile text costs what a megabyte of prose costs.
+_RULES: Final = (
+    (re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)"), r"\1:***"),
+    (re.compile(r"(?<=https://)[^\s/?#@:]+(?=@)|(?<=http://)[^\s/?#@:]+(?=@)"), "***"),
+    (
+        re.compile(rf"""({_NAME}[\w.\[\]%-]{{0,40}}=)(?:"[^"]*"|'[^']*'|[^\s"'&#;,)}}<>]+)""", re.IGNORECASE),
+        r"\1***",
+    ),
+    (
+        re.compile(
+            rf"""({_NAME}[\w.-]{{0,40}}["']?\s{{0,3}}:\s{{0,3}})(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""",
+            re.IGNORECASE,
+        ),
+        r'\1"***"',
+    ),
+    (
+        re.compile(
+            rf"""({_NAME}[\w.-]{{0,40}}:\s{{0,3}}(?:(?:bearer|basic|token|apikey)\s+)?)(?=[^\s"',;]{{0,100}}\d)[^\s"',;]{{8,}}""",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/-]{16,}=*"), r"\1 ***"),
+)
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def spellings(value: str) -> set[str]:
+    """*value* as it stands in plain text, in URLs, in Python's and in JSON's quotes."""
+    in_urls = {quote(value), quote(value, safe=""), quote_plus(value)}
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1]} | in_urls
 
 
 class KnownSecrets:
@@ -42,7 +69,7 @@ class KnownSecrets:
     def add(self, value: str) -> None:
         if len(value) < SHORTEST_SECRET or value in self._values:
             return
-        self._values |= {value, quote(value, safe=""), quote(value), quote_plus(value), repr(value)[1:-1]}
+        self._values |= spellings(value)
         longest_first = sorted(self._values, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -64,19 +91,15 @@ def register_secret(value: str) -> None:
 
 
 def register_secrets(declared: Any) -> None:
-    """Register every `SecretStr` within *declared*: a model, or mappings and lists of them."""
-    match declared:
-        case SecretStr():
-            register_secret(declared.get_secret_value())
-        case BaseModel():
-            register_secrets(dict(declared))
-        case Mapping():
-            register_secrets(declared.values())
-        case str() | bytes():
-            return
-        case Iterable():
-            for item in declared:
-                register_secrets(item)
+    """Register every `SecretStr` within *declared*: a Pydantic model, or mappings and lists of them."""
+    # Known by their methods: importing Pydantic here would slow down every `kasparro --help`.
+    if hasattr(declared, "get_secret_value"):
+        register_secret(declared.get_secret_value())
+    elif isinstance(declared, Mapping):
+        register_secrets(declared.values())
+    elif isinstance(declared, Iterable) and not isinstance(declared, str | bytes):
+        for item in declared:
+            register_secrets(item)
 
 
 def _password_of(value: str) -> str | None:
@@ -96,32 +119,30 @@ def is_secret_name(name: str) -> bool:
 def redact_text(text: str) -> str:
     """*text* with every credential in it replaced by `***`."""
     text = _known.mask(text)
-    text = _USER_INFO.sub(rf"\1:{MASK}", text)
-    text = _PARAMETER.sub(_masked_parameter, text)
-    return _BEARER.sub(rf"\1 {MASK}", text)
-
-
-def _masked_parameter(match: re.Match[str]) -> str:
-    return f"{match['name']}{match['scheme'] or ''}{MASK}"
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def redact(name: str, value: Any) -> Any:
     """*value*, called *name*, as it may be logged: plain JSON types, credentials replaced at any depth."""
-    if is_secret_name(name) and value is not None and not isinstance(value, bool):
-        return MASK
+    if value is None or isinstance(value, bool):
+        return value
+    return MASK if is_secret_name(name) else _redacted(value)
+
+
+def _redacted(value: Any) -> Any:
     match value:
-        case None | bool() | int() | float():
+        case int() | float():
             return value
-        case str():
-            return redact_text(value)
         case Mapping():
-            return {printable(str(key)): redact(str(key), item) for key, item in value.items()}
+            return {redact_text(str(key)): redact(str(key), item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [redact("", item) for item in value]
         case BaseException():
-            return redact_text(f"{type(value).__name__}: {value}")
+            return redact_text(f"{type(value).__name__}: {value}"[:LONGEST_TEXT])
         case _:
-            return redact_text(str(value))
+            return redact_text(str(value)[:LONGEST_TEXT])
 
 
 def printable(text: str) -> str:
@@ -130,9 +151,7 @@ def printable(text: str) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
-    return _SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def for_people(text: str) -> str:

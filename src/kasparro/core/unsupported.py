@@ -33,7 +33,7 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     yield from _of_rate_limit(source.get("rate_limit"))
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
-    if source.get("drift") in {"quarantine", "freeze"}:
+    if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
         yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
     if source.get("type") == "csv" and isinstance(source.get("path"), str):

@@ -25,7 +25,11 @@ MAX_DEPTH: Final = 40
 MAX_NODES: Final = 100_000
 
 _TAG: Final = "tag:yaml.org,2002:"
-_TEXT_TAGS: Final = frozenset({f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null")} | {"!"})
+_PLAIN: Final = "plain"
+_KINDS: Final = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
+_SCALAR_TAGS: Final = frozenset(
+    {_PLAIN, *(f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null"))}
+)
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -87,6 +91,12 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML reads this class attribute
     depth = 0
 
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ARG002  # PyYAML's signature
+        """Name the tag of a node that has none; *implicit* begins with whether it is a scalar without quotes."""
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        return f"{_TAG}{_KINDS[kind]}"
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -118,7 +128,7 @@ class _Builder:
                 return self._mapping(node, place)
             case yaml.SequenceNode() if node.tag == f"{_TAG}seq":
                 return [self.build(item, (*place, position)) for position, item in enumerate(node.value)]
-            case yaml.ScalarNode() if node.tag in _TEXT_TAGS:
+            case yaml.ScalarNode() if node.tag in _SCALAR_TAGS:
                 return _scalar(node, self._reading(place))
             case _:
                 self._report(
@@ -141,7 +151,7 @@ class _Builder:
             self._count(key_node, depth)
             if not isinstance(key_node, yaml.ScalarNode):
                 self._report("a key must be text", key_node)
-            elif key_node.value == "<<" and key_node.style is None:
+            elif key_node.value == "<<" and key_node.tag == _PLAIN:
                 for mapping in self._merged(value_node):
                     merged = self._pairs(mapping, depth + 1) | merged
             elif key_node.value in own:
@@ -174,7 +184,7 @@ def _line(node: yaml.Node) -> int:
 
 def _scalar(node: yaml.ScalarNode, reading: Reading) -> Any:
     text = str(node.value)
-    if node.style is not None or reading is Reading.TEXT or node.tag == "!":
+    if node.style is not None or reading is Reading.TEXT or node.tag == f"{_TAG}str":
         return text
     if text in _NULLS:
         return None

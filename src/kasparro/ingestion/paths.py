@@ -63,13 +63,19 @@ def _expression_reader(text: str) -> Callable[[Fields], Any]:
 
 
 def _cell_reader(text: str) -> Callable[[Fields], Any]:
-    """A column of that name; where the file has none, the text as an expression over the columns."""
-    try:
-        expression = jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError:
+    """A column of that name; where the file has none and the text is an expression, its value over the columns."""
+    expression = None if DOTTED.fullmatch(text) else _expression(text)
+    if expression is None:
         return lambda fields: fields.get(text)
 
     def read(fields: Fields) -> Any:
         return fields[text] if text in fields else expression.search(dict(fields))
 
     return read
+
+
+def _expression(text: str) -> Any:
+    try:
+        return jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError:
+        return None

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from psycopg.types.json import Jsonb
 
 from kasparro.core.database import Database
+from kasparro.core.errors import RunInterrupted
 from kasparro.schemas.ingest import RunId, RunStatus, new_run_id
 from kasparro.storage.ingest_jobs import QUEUE, Connection, IngestJob
 from kasparro.storage.ledger import MARK_SOURCE
@@ -23,8 +24,8 @@ MAX_TAKEOVERS: Final = 5
 KEEP_DAYS: Final = 7
 PRUNE_AT_ONCE: Final = 1000
 
-INTERRUPTED: Final = "interrupted"
-"""How the error message of a run begins that was cut off, rather than failed by itself."""
+CUT_OFF: Final = ("interrupted:", str(RunInterrupted()))
+"""How the error message of a run begins whose process died or was told to stop, and which did not fail by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ async def _hand_over(connection: Connection, claim: Claim, job: IngestJob, *, af
     begun = await cursor.fetchone()
     if begun is not None:
         status, error = begun
-        cut_off = status == RunStatus.IN_PROGRESS or (error or "").startswith(INTERRUPTED)
+        cut_off = status == RunStatus.IN_PROGRESS or (error or "").startswith(CUT_OFF)
         if not cut_off:
             await _end(connection, claim, "succeeded")
             return TakenOver(job, "finished")

@@ -40,7 +40,7 @@ class QueuedRun:
 
 
 class JobQueue:
-    """Asks for runs, and tells of those that wait. Its pool is its own; connections are made when needed."""
+    """Asks for runs, and tells of those that wait. Its pool is its own, so neither reads nor loads can starve it."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, POOL)

@@ -43,23 +43,24 @@ ANY_RUN = RunFilter()
 class RunHistory:
     """The read side of `etl_run` and `etl_totals`. A run that is queued and not yet begun is not in it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
+        self._lease_seconds = lease_seconds
 
     async def runs(self, limit: int, offset: int = 0, which: RunFilter = ANY_RUN) -> list[RunSummary]:
         """The latest runs first."""
         async with self._database.driver_transaction() as connection:
-            return await _latest(connection, limit, offset, which)
+            return await self._latest(connection, limit, offset, which)
 
     async def run(self, run_id: str) -> RunSummary | None:
         async with self._database.driver_transaction() as connection:
-            found = await _summaries(connection, f"{RUNS} WHERE run_id = %(run_id)s", {"run_id": run_id})
+            found = await self._summaries(connection, f"{RUNS} WHERE run_id = %(run_id)s", {"run_id": run_id})
         return found[0] if found else None
 
     async def last_of_each_source(self) -> dict[str, RunSummary]:
         """The latest run of every source that ever had one, begun or ended."""
         async with self._database.driver_transaction() as connection:
-            return {run.source: run for run in await _summaries(connection, LAST_OF_EACH, {})}
+            return {run.source: run for run in await self._summaries(connection, LAST_OF_EACH, {})}
 
     async def last_ended_of_each_source(self) -> list[EndedRun]:
         async with self._database.driver_transaction() as connection:
@@ -71,25 +72,23 @@ class RunHistory:
     async def stats(self, limit: int, source: str | None = None) -> ETLStats:
         """All-time totals and the latest runs, of *source* or of all; one snapshot."""
         async with snapshot(self._database) as connection:
-            runs = await _latest(connection, limit, 0, RunFilter(source))
+            runs = await self._latest(connection, limit, 0, RunFilter(source))
             sources = await _source_stats(connection, source)
         return _stats(runs, sources)
 
+    async def _latest(
+        self, connection: psycopg.AsyncConnection[Any], limit: int, offset: int, which: RunFilter
+    ) -> list[RunSummary]:
+        values = {"source": which.source, "status": which.status, "limit": limit, "offset": offset}
+        statement = f"{RUNS} {which.where()} ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s"
+        return await self._summaries(connection, statement, values)
 
-async def _latest(
-    connection: psycopg.AsyncConnection[Any], limit: int, offset: int, which: RunFilter
-) -> list[RunSummary]:
-    values = {"source": which.source, "status": which.status, "limit": limit, "offset": offset}
-    statement = f"{RUNS} {which.where()} ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s"
-    return await _summaries(connection, statement, values)
-
-
-async def _summaries(
-    connection: psycopg.AsyncConnection[Any], statement: str, values: dict[str, Any]
-) -> list[RunSummary]:
-    async with connection.cursor(row_factory=class_row(RunSummary)) as cursor:
-        await cursor.execute(statement, values)
-        return await cursor.fetchall()
+    async def _summaries(
+        self, connection: psycopg.AsyncConnection[Any], statement: str, values: dict[str, Any]
+    ) -> list[RunSummary]:
+        async with connection.cursor(row_factory=class_row(RunSummary)) as cursor:
+            await cursor.execute(statement, {"lease_seconds": self._lease_seconds, **values})
+            return await cursor.fetchall()
 
 
 async def _source_stats(connection: psycopg.AsyncConnection[Any], source: str | None) -> list[SourceStats]:
@@ -102,12 +101,12 @@ async def _source_stats(connection: psycopg.AsyncConnection[Any], source: str | 
 def _stats(runs: Sequence[RunSummary], sources: Sequence[SourceStats]) -> ETLStats:
     last = runs[0] if runs else None
     return ETLStats(
-        last_run_id=last and last.run_id,
+        last_run_id=last.run_id if last else None,
         total_records_processed=sum(s.records_processed for s in sources),
         total_records_inserted=sum(s.records_inserted for s in sources),
         total_records_failed=sum(s.records_failed for s in sources),
-        last_run_timestamp=last and last.start_time,
-        last_run_status=last and last.status,
+        last_run_timestamp=last.start_time if last else None,
+        last_run_status=last.status if last else None,
         last_success_timestamp=_latest_time(s.last_success_timestamp for s in sources),
         last_failure_timestamp=_latest_time(s.last_failure_timestamp for s in sources),
         runs=list(runs),
@@ -119,8 +118,10 @@ def _latest_time(times: Iterable[datetime | None]) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-# A living run holds the lease of its source; by the database's clock, which is the one that decides who may write.
-STALE = """status = 'in_progress' AND NOT EXISTS (
+# The same rule by which workers fail such runs; by the database's clock, which also decides who may write.
+STALE = """status = 'in_progress'
+    AND coalesce(heartbeat, start_time) < clock_timestamp() - make_interval(secs => %(lease_seconds)s)
+    AND NOT EXISTS (
         SELECT FROM source_lease AS lease
         WHERE lease.source = run.source AND lease.run_id = run.run_id
             AND lease.holder IS NOT NULL AND lease.expires_at > clock_timestamp()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.catalog_file import MAX_BYTES, load_catalog
@@ -598,6 +598,7 @@ def test_a_declaration_does_not_show_its_credentials(load):
     assert "hunter2" not in str(catalog.source("s"))
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text))
 def test_a_secret_arrives_as_it_is_whatever_it_contains(tmp_path_factory, secret):
     file = tmp_path_factory.mktemp("catalog") / "k.yaml"
@@ -643,6 +644,7 @@ def test_an_unknown_source_is_told_with_the_nearest_name(load):
         catalog.source("xyz")
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
                     | st.dictionaries(st.sampled_from(["type", "path", "url", "map", "title", "x"]), inner, max_size=4)))  # fmt: skip
 def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value):

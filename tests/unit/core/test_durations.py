@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.durations import CalendarPeriod, format_duration, parse_duration, parse_period
@@ -63,12 +63,14 @@ def test_anything_else_is_refused(value):
         parse_duration(value)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=LONGEST))
 def test_what_is_written_is_read_back(milliseconds):
     length = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(length)) == length
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_is_repeated_in_the_refusal_and_none_crashes(text):
     secret = f"hidden{text}"

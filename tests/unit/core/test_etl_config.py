@@ -62,21 +62,22 @@ def default_as_documented(model: type[BaseModel], name: str) -> str:
         return "required"
     match field.get_default(call_default_factory=True):
         case None:
-            return "none"
+            text = "none"
         case bool() as value:
-            return f"`{str(value).lower()}`"
+            text = f"`{str(value).lower()}`"
         case timedelta() as value:
-            return f"`{format_duration(value)}`"
+            text = f"`{format_duration(value)}`"
         case etl_config.NoAuth() | etl_config.NoPagination():
-            return "`{type: none}`"
+            text = "`{type: none}`"
         case etl_config.Retry():
-            return "see there"
+            text = "see there"
         case ("",):
-            return '`[""]`'
-        case () | []:
-            return "`[]`"
+            text = '`[""]`'
+        case ():
+            text = "`[]`"
         case value:
-            return f"`{value}`"
+            text = f"`{value}`"
+    return text
 
 
 def own_fields(model: type[BaseModel]) -> list[str]:

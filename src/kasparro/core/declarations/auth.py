@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from kasparro.core.declarations.base import Declaration, refuse
-from kasparro.core.declarations.expressions import Text, check_header_name
+from kasparro.core.declarations.expressions import NOT_A_HEADER_NAME, Text, is_header_name
 from kasparro.core.declarations.urls import HttpUrl
 
 
@@ -37,8 +37,8 @@ class ApiKeyAuth(Declaration):
 
     @model_validator(mode="after")
     def _name_fits_its_place(self) -> ApiKeyAuth:
-        if self.in_ == "header":
-            check_header_name(self.name)
+        if self.in_ == "header" and not is_header_name(self.name):
+            refuse(NOT_A_HEADER_NAME, at=("name",))
         return self
 
 

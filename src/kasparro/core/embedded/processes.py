@@ -33,7 +33,9 @@ def read_postmaster_file(data: Path) -> PostmasterFile | None:
         lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return None
-    pid = int(lines[0]) if lines and lines[0].strip().isdecimal() else 0
+    # A stand-alone backend writes its number negated.
+    number = lines[0].strip().removeprefix("-") if lines else ""
+    pid = int(number) if number.isdecimal() else 0
     return PostmasterFile(pid, lines[STATUS_LINE].strip() if len(lines) > STATUS_LINE else "")
 
 

@@ -75,6 +75,7 @@ def detach() -> None:
     """Leave the client that started us: it reaps the process it knows and keeps no child."""
     if os.fork():
         os._exit(0)
+    os.umask(0o077)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

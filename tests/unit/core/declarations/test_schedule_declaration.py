@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from croniter import croniter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -70,6 +70,7 @@ def test_a_day_that_never_comes_is_refused(text):
     assert "never comes" in fault(text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(alphabet="0123456789*/,-LWrh#?()@ajn", min_size=1, max_size=4), min_size=5, max_size=6)
 )

@@ -1,0 +1,30 @@
+"""What routes ask for: the runtime, and the exchange they are part of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from kasparro.api.exchange import Exchange, exchange_of
+from kasparro.api.health import HealthCheck
+from kasparro.runtime import Runtime
+
+
+async def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+async def _health(request: Request) -> HealthCheck:
+    health: HealthCheck = request.app.state.health
+    return health
+
+
+async def _exchange(request: Request) -> Exchange:
+    return exchange_of(request.scope)
+
+
+TheRuntime = Annotated[Runtime, Depends(_runtime)]
+TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
+TheExchange = Annotated[Exchange, Depends(_exchange)]

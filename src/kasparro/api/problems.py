@@ -1,0 +1,184 @@
+"""Errors as answers: the one table from error to HTTP status, and `application/problem+json` (RFC 9457).
+
+What the table does not allow to be shown stays in the log, under the request id that the answer names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kasparro.api.exchange import Exchange, exchange_of
+from kasparro.core.errors import (
+    AlreadyRunning,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    InvalidParameter,
+    KasparroError,
+    LeaseHeld,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    RequestError,
+    SchemaMismatch,
+)
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+LONGEST_TEXT: Final = 1000
+"""Most characters of a text in an answer: part of it may come from the request."""
+
+RETRY_AFTER: Final = {"Retry-After": "2"}
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="kasparro"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an error is answered. `shown`: its message is meant for whoever asked; else they get the class's own sentence."""
+
+    status: HTTPStatus
+    shown: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+RULES: Final[Mapping[type[KasparroError], Rule]] = {
+    NotFound: Rule(HTTPStatus.NOT_FOUND, shown=True),
+    InvalidParameter: Rule(HTTPStatus.UNPROCESSABLE_ENTITY, shown=True),
+    NotAuthenticated: Rule(HTTPStatus.UNAUTHORIZED, shown=True, headers=CHALLENGE),
+    NotAllowed: Rule(HTTPStatus.FORBIDDEN, shown=True),
+    AlreadyRunning: Rule(HTTPStatus.CONFLICT, shown=True),
+    RequestError: Rule(HTTPStatus.BAD_REQUEST, shown=True),
+    LeaseHeld: Rule(HTTPStatus.CONFLICT),
+    DatabaseTimeout: Rule(HTTPStatus.GATEWAY_TIMEOUT, headers=RETRY_AFTER),
+    DatabaseUnavailable: Rule(HTTPStatus.SERVICE_UNAVAILABLE, headers=RETRY_AFTER),
+    SchemaMismatch: Rule(HTTPStatus.SERVICE_UNAVAILABLE),
+    KasparroError: Rule(HTTPStatus.INTERNAL_SERVER_ERROR),
+}
+"""The nearest class of an error's ancestry decides."""
+
+HTTP_CODES: Final[Mapping[int, str]] = {
+    HTTPStatus.BAD_REQUEST: "bad_request",
+    HTTPStatus.NOT_FOUND: "no_such_path",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+}
+"""Codes of what the web framework refuses by itself."""
+
+INTERNAL_ERROR: Final = "Something went wrong on the server; its log has the reason under this request id"
+
+
+def problem(
+    exchange: Exchange,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    parameter: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error as a response; in the exchange remains its code."""
+    exchange.code = code
+    optional = {"parameter": parameter, "hint": hint}
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _text(detail),
+        "code": code,
+        "request_id": exchange.request_id,
+        **{name: _text(value) for name, value in optional.items() if value is not None},
+    }
+    return Response(msgspec.json.encode(content), status, headers, MEDIA_TYPE)
+
+
+def problem_of(exchange: Exchange, error: KasparroError) -> Response:
+    """The answer to *error*, by the table."""
+    rule = rule_of(error)
+    return problem(
+        exchange,
+        rule.status,
+        error.code,
+        error.message if rule.shown else (type(error).__doc__ or INTERNAL_ERROR).strip(),
+        hint=error.hint if rule.shown else None,
+        parameter=getattr(error, "parameter", None),
+        headers=rule.headers,
+    )
+
+
+def rule_of(error: KasparroError) -> Rule:
+    return next(RULES[ancestor] for ancestor in type(error).__mro__ if ancestor in RULES)
+
+
+def internal_error(exchange: Exchange) -> Response:
+    return problem(exchange, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_ERROR)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every expected error of *app* by this module; what is unexpected is left to `middleware`."""
+    app.exception_handler(KasparroError)(_on_error)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+
+
+async def _on_error(request: Request, error: KasparroError) -> Response:
+    if rule_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request_not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
+    return problem_of(exchange_of(request.scope), error)
+
+
+def _unforeseen(error: KasparroError) -> KasparroError | None:
+    """A busy or absent database needs no traceback."""
+    return None if isinstance(error, DatabaseUnavailable | SchemaMismatch) else error
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    code = HTTP_CODES.get(error.status_code, "request")
+    hint = "GET /openapi.json lists what there is" if error.status_code == HTTPStatus.NOT_FOUND else None
+    return problem(
+        exchange_of(request.scope),
+        error.status_code,
+        code,
+        DETAILS.get(error.status_code, error.detail),
+        hint=hint,
+        headers=error.headers,
+    )
+
+
+DETAILS: Final[Mapping[int, str]] = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this path",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not know this method",
+}
+
+
+async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    faults = [(_parameter(fault), str(fault["msg"])) for fault in error.errors()]
+    return problem(
+        exchange_of(request.scope),
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        InvalidParameter.code,
+        "; ".join(f"{name}: {message}" for name, message in faults),
+        parameter=faults[0][0],
+    )
+
+
+def _parameter(fault: Mapping[str, Any]) -> str:
+    """The name of what is at fault: `("query", "limit")` is `limit`."""
+    return ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0])
+
+
+def _text(text: str) -> str:
+    """Text that JSON in UTF-8 can hold, and not endless."""
+    return text[:LONGEST_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")

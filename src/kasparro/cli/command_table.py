@@ -1,0 +1,54 @@
+"""The commands, by name: their help is known here, their module is imported when one of them is called.
+
+Importing them all (the database driver, the web framework, the job queue) takes seconds on a small machine, and
+`kasparro --help`, `--version` and a mistyped option need none of it. A test holds each help against its module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command as command_of
+
+COMMANDS: Final = {
+    "up": "Everything in one process: database, first ingest, API and worker, until Ctrl-C.",
+    "ingest": "Ingest sources now, in the foreground.",
+    "serve": "Serve the API alone.",
+    "worker": "Execute queued and scheduled runs, until it is told to stop.",
+    "sources": "The declared sources: list them, check one, preview what its records become.",
+    "runs": "The history of runs.",
+    "checkpoints": "Where each source stands.",
+    "normalize": "Normalise stored raw records again under today's mapping, fetching nothing.",
+    "db": "The database: its schema, its address, a prompt.",
+    "config": "The configuration: check it, describe it to an editor.",
+    "doctor": "Check this installation and say what to do about what is wrong.",
+    "playground": "Serve the sample REST APIs alone.",
+}
+
+
+class CommandTable(TyperGroup):
+    """A group whose commands are listed from the table and imported one at a time."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the signature is Typer's
+        return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load_command(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def listed_commands() -> dict[str, Any]:
+    """A stand-in for every command: its name and its help."""
+    return {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+
+
+def load_command(name: str) -> Any:
+    """The command itself: `app` of the module of its name."""
+    app: typer.Typer = import_module(f"kasparro.cli.{name}").app
+    command = command_of(app)
+    command.name = name
+    return command

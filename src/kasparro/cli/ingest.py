@@ -1,0 +1,84 @@
+"""`kasparro ingest`: sources now, in the foreground, under the same lease that workers take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from kasparro.cli.ingesting import Ended, run_each
+from kasparro.cli.output import print_json
+from kasparro.cli.progress import progress
+from kasparro.cli.session import begin, chosen, read_catalog, runtime_for
+from kasparro.cli.stopping import Second, Stop, run_stoppable
+from kasparro.cli.summary import Reasons, as_document, print_summary
+from kasparro.core.config import Settings
+from kasparro.core.database import database_url
+from kasparro.core.errors import ConfigurationError, StorageError
+from kasparro.runtime import Runtime
+from kasparro.schemas.ingest import RunReport
+from kasparro.storage.diagnostics import Diagnostics
+
+app = typer.Typer()
+
+
+@app.command()
+def ingest(
+    context: typer.Context,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE]...", help="Sources; without any, all that are enabled."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Fetch from the beginning, whatever the checkpoint says.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+) -> None:
+    """Ingest sources now, in the foreground.
+
+    Ctrl-C finishes the batch in hand and leaves a checkpoint to resume from; a second one gives the batch up.
+    """
+    settings = begin(context)
+    names = [source.name for source in chosen(read_catalog(settings), sources or [])]
+    if not names:
+        raise ConfigurationError("no source is enabled", hint="Name one, or set enabled: true in the catalog")
+
+    async def work(stop: Stop) -> int:
+        return await _ingest(settings, url, names, stop, full=full, as_json=as_json)
+
+    with database_url(settings) as url:
+        raise typer.Exit(run_stoppable(work, Second.CANCEL))
+
+
+async def _ingest(
+    settings: Settings, url: str, names: Sequence[str], stop: Stop, *, full: bool, as_json: bool
+) -> int:
+    async with runtime_for(settings, url, migrate=True) as runtime:
+        with progress(names) as observe:
+
+            async def run(source: str) -> RunReport:
+                return await runtime.ingestion.ingest(source, full=full, observe=observe, stop=stop.event)
+
+            ended = await run_each(names, run, stop.event)
+        await show(runtime, ended, as_json=as_json)
+    return int(any(one.failed for one in ended))
+
+
+async def show(runtime: Runtime, ended: Sequence[Ended], *, as_json: bool) -> None:
+    """Print how the runs ended, with the reasons of their rejects."""
+    reasons = await _reasons(runtime, ended)
+    if as_json:
+        print_json(as_document(ended, reasons))
+    else:
+        print_summary(ended, reasons)
+
+
+async def _reasons(runtime: Runtime, ended: Sequence[Ended]) -> Reasons:
+    rejecting = [one.report.run_id for one in ended if one.report and one.report.counters.failed]
+    if not rejecting:
+        return {}
+    try:
+        return await Diagnostics(runtime.database).reject_reasons(rejecting)
+    except StorageError:
+        return {}  # the reports stand without them

@@ -1,0 +1,120 @@
+"""How a file is written: encoding, dialect, header, and where its records begin.
+
+In: a declaration and the opened file. Out: a `FileFormat`. Called by `reading` for each opening, also before a resume: what is
+detected depends on the file and its declaration alone, so the answer is the same as the last time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kasparro.core.errors import UnexpectedContent
+from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.csv import dialect as dialects
+from kasparro.ingestion.csv import encoding as encodings
+from kasparro.ingestion.csv.careful import CarefulRows, Fault, Row
+from kasparro.ingestion.csv.dialect import RECORD_LIMIT, Dialect
+from kasparro.ingestion.csv.encoding import Encoding
+from kasparro.ingestion.csv.files import SourceFile
+from kasparro.ingestion.csv.header import distinct, numbered
+from kasparro.ingestion.csv.lines import LineBuffer, LineEnds
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """How a file is written. No header: there is no record either. `data_line` counts from 1."""
+
+    encoding: Encoding
+    dialect: Dialect
+    header: tuple[str, ...]
+    data_offset: int
+    data_line: int
+
+    def written(self, declaration: CsvSource) -> dict[str, Any]:
+        """Return what a cursor depends on: under another format its offset would mean something else."""
+        return {
+            "encoding": self.encoding.name,
+            "delimiter": self.dialect.delimiter,
+            "quotechar": self.dialect.quotechar,
+            "escapechar": self.dialect.escapechar,
+            "header": declaration.header is True,
+            "skip_rows": declaration.skip_rows,
+        }
+
+
+def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
+    """Find out how *file* is written. Raises `UnexpectedContent` when its header cannot be read."""
+    head = file.read(encodings.SAMPLE_BYTES)
+    place = str(file.path)
+    if declaration.encoding == AUTO:
+        encoding = encodings.detect_encoding(head, place, complete=len(head) < encodings.SAMPLE_BYTES)
+    else:
+        encoding = encodings.declared_encoding(declaration.encoding, head, place)
+    buffer = LineBuffer(file.read, LineEnds(encoding), 0, head)
+    buffer.take(encoding.bom)
+    line = 1 + sum(buffer.skip_line(0)[1] > 0 for _ in range(declaration.skip_rows))
+    dialect = _dialect(declaration, encoding, buffer)
+    if not isinstance(declaration.header, bool):
+        return FileFormat(encoding, dialect, distinct(declaration.header), buffer.offset, line)
+    return _with_first_row(declaration, FileFormat(encoding, dialect, (), buffer.offset, line), buffer, place)
+
+
+def _dialect(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer) -> Dialect:
+    declared = Dialect(declaration.delimiter, declaration.quotechar, declaration.escapechar)
+    if declaration.delimiter != AUTO:
+        return declared
+    run = next((run for run, final in _runs(buffer, dialects.SAMPLE_BYTES) if run or final), b"")
+    sample = run[: 16 * dialects.SAMPLE_BYTES].decode(encoding.name, "replace")
+    return replace(declared, delimiter=dialects.find_delimiter(sample, declared, declaration.header))
+
+
+def _with_first_row(declaration: CsvSource, found: FileFormat, buffer: LineBuffer, place: str) -> FileFormat:
+    """Name the columns by the first row, or count them there; blank lines before it do not count."""
+    row, line = _first_row(found, buffer, place, strict=declaration.header is True)
+    if row is None:
+        return found
+    if declaration.header is True:
+        offset, line = found.data_offset + row.end, line + row.lines
+        return replace(found, header=distinct(row.cells), data_offset=offset, data_line=line)
+    return replace(found, header=numbered(len(row.cells)))
+
+
+def _first_row(found: FileFormat, buffer: LineBuffer, place: str, *, strict: bool) -> tuple[Row | None, int]:
+    """Return the first row with cells and its line, or None where there is none; *strict*: no fault may come before it."""
+    careful = CarefulRows(found.encoding, found.dialect, LineEnds(found.encoding))
+    for run, final in _runs(buffer, dialects.SAMPLE_BYTES):
+        at, line = 0, found.data_line
+        longest = len(run) > RECORD_LIMIT // 2
+        while at < len(run):
+            row = careful.next(run, at, found.data_offset, final=final, longest=longest)
+            if row is None:
+                break
+            if isinstance(row, Fault) and strict:
+                raise _no_header(place, line, row.message)
+            if isinstance(row, Row) and row.cells:
+                return row, line
+            at, line = row.end, line + row.lines
+        if final:
+            return None, line
+    raise _no_header(place, found.data_line, f"there is no row in the first {RECORD_LIMIT} bytes")
+
+
+def _runs(buffer: LineBuffer, size: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield longer and longer runs from where *buffer* stands; at most `RECORD_LIMIT` bytes."""
+    while True:
+        yield buffer.run(size)
+        if size >= RECORD_LIMIT:
+            return
+        size = min(4 * size, RECORD_LIMIT)
+
+
+def _no_header(place: str, line: int, why: str) -> UnexpectedContent:
+    return UnexpectedContent(
+        f"the header cannot be read: {why}",
+        place=f"{place}:{line}",
+        hint="Check `encoding`, `quotechar` and `skip_rows`, or name the columns with `header`",
+    )

@@ -1,0 +1,52 @@
+"""Text that may show a credential in, the same text without it out. Everything logged, raised or stored goes through here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+import msgspec
+
+MASK: Final = "***"
+SENSITIVE_ENDINGS: Final = (
+    *("token", "key", "secret", "password", "passwd", "pwd", "signature", "sig", "credential", "auth"),
+)
+_QUERY_VALUE: Final = re.compile(
+    rf"([?&;][^=&#\s\"'<>]*?(?:{'|'.join(SENSITIVE_ENDINGS)})=)[^&#\s\"'<>]+", re.IGNORECASE
+)
+_USER_INFO: Final = re.compile(r"(https?://)[^/?#\s@\"'<>]+@", re.IGNORECASE)
+_SHORT: Final = 4
+TELLING: Final = 8
+"""From this length on, a text that equals a secret is taken for it; a shorter one may be chance."""
+
+
+class Redactor:
+    """Takes out given secrets, plain or encoded, and query values whose names say that they are secret."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+        self._telling = tuple(spelling for spelling in spellings if len(spelling) >= TELLING)
+        alternatives = [_pattern(spelling) for spelling in sorted(spellings, key=len, reverse=True)]
+        self._secrets = re.compile("|".join(alternatives)) if alternatives else None
+
+    def __call__(self, text: str) -> str:
+        if self._secrets is not None:
+            text = self._secrets.sub(MASK, text)
+        return _USER_INFO.sub(rf"\1{MASK}@", _QUERY_VALUE.sub(rf"\1{MASK}", text))
+
+    def shows_secret(self, text: str) -> bool:
+        """Whether *text* contains a given secret; those too short to tell from chance do not count."""
+        return any(spelling in text for spelling in self._telling)
+
+
+def _spellings(secret: str) -> set[str]:
+    as_json = msgspec.json.encode(secret).decode()[1:-1]
+    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), as_json} - {""}
+
+
+def _pattern(spelling: str) -> str:
+    """A secret of three characters would take pieces out of words, so it must stand alone."""
+    escaped = re.escape(spelling)
+    return escaped if len(spelling) >= _SHORT else rf"(?<!\w){escaped}(?!\w)"

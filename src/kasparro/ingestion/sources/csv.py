@@ -1,0 +1,61 @@
+"""A declared CSV file as a `Source`. Called by `ingestion.opening`; the reading itself is in `ingestion.csv`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+
+from kasparro.core.errors import SourceError
+from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.csv.reading import CsvReading
+from kasparro.schemas.ingest import Cursor, Page
+
+
+class CsvPages:
+    """The records of one CSV file: pages of at most *page_size*, read off the event loop."""
+
+    def __init__(self, declaration: CsvSource, page_size: int) -> None:
+        self._declaration = declaration
+        self._page_size = max(1, page_size)
+
+    async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
+        """Yield the file from *after* on, or from its beginning when it is not the file that *after* was made for.
+
+        The last page has no cursor: the next run reads the whole file again. At any moment one page is held here, the one
+        that is handed over. Raises `SourceChanged` when the file changes meanwhile.
+        """
+        worker = _Worker(self._declaration, self._page_size, after)
+        try:
+            while True:
+                page = await asyncio.to_thread(worker.next_page)
+                yield page
+                if page.cursor is None:
+                    return
+        finally:
+            worker.close()
+
+
+class _Worker:
+    """One reading, used from one thread at a time and closed from another, even while a page is being read."""
+
+    def __init__(self, declaration: CsvSource, page_size: int, after: Cursor | None) -> None:
+        self._asked = (declaration, page_size, after)
+        self._lock = threading.Lock()
+        self._reading: CsvReading | None = None
+        self._closed = False
+
+    def next_page(self) -> Page:
+        with self._lock:
+            if self._closed:
+                raise SourceError("the source was closed before it was read")
+            if self._reading is None:
+                self._reading = CsvReading(*self._asked)
+            return self._reading.next_page()
+
+    def close(self) -> None:
+        """Close the file; a page being read in the other thread is waited for, which takes milliseconds."""
+        with self._lock:
+            self._closed = True
+            if self._reading is not None:
+                self._reading.close()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from kasparro.api.openapi import routes_of
+
+pytestmark = pytest.mark.anyio
+
+DOCS = Path(__file__).parents[3] / "docs" / "api.md"
+PAGES = {"/docs", "/redoc", "/openapi.json"}
+
+
+@pytest.fixture
+async def description(client) -> dict:
+    return (await client.get("/openapi.json")).json()
+
+
+def operations(description: dict) -> list[tuple[str, str, dict]]:
+    return [(m, p, operation) for p, item in description["paths"].items() for m, operation in item.items()]
+
+
+async def test_every_route_is_described(service, description):
+    served = {(m.lower(), r.path) for r in routes_of(service.app) for m in r.methods if r.path not in PAGES}
+
+    assert served == {(method, path) for method, path, _ in operations(description)}
+
+
+async def test_every_route_is_in_the_documentation(service):
+    text = DOCS.read_text()
+
+    for route in routes_of(service.app):
+        for method in route.methods:
+            assert f"{method} {route.path}" in text, f"{method} {route.path} is not in docs/api.md"
+
+
+async def test_every_error_is_described_as_a_problem(description):
+    for method, path, operation in operations(description):
+        assert {"401", "403", "422", "500"} <= operation["responses"].keys(), path
+        for status, response in operation["responses"].items():
+            if int(status) >= 400 and not (path.startswith("/health") and status == "503"):
+                assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+    assert "HTTPValidationError" not in description["components"]["schemas"]
+
+
+async def test_operations_have_names_of_their_own(description):
+    names = [operation["operationId"] for _, _, operation in operations(description)]
+
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z_]+", name) for name in names)
+
+
+async def test_all_but_health_takes_a_key(description):
+    for _, path, operation in operations(description):
+        assert operation["security"] == (
+            [] if path.startswith("/health") else [{"ApiKey": []}, {"Bearer": []}]
+        )
+
+
+async def test_limits_are_described(description):
+    parameters = {p["name"]: p["schema"] for p in description["paths"]["/data"]["get"]["parameters"]}
+
+    assert (
+        parameters["limit"]["minimum"],
+        parameters["limit"]["maximum"],
+        parameters["limit"]["default"],
+    ) == (1, 100, 10)
+    assert (parameters["offset"]["minimum"], parameters["offset"]["maximum"]) == (0, 2**63 - 1)
+    assert list(parameters) == ["limit", "offset", "source"]
+
+
+async def test_real_answers_fit_their_description(client, seed, description):
+    record = seed.records("alpha", 3)[0]
+    seed.lease("alpha", seed.run("alpha", "in_progress"))
+    failed = seed.run("beta", "failed")
+    seed.totals("beta", records_processed=1, records_inserted=1)
+    paths = {
+        "/": "/",
+        "/health": "/health",
+        "/health/live": "/health/live",
+        "/data": "/data?limit=2",
+        "/data/{id}": f"/data/{record}",
+        "/stats": "/stats",
+        "/runs": "/runs",
+        "/runs/{run_id}": f"/runs/{failed}",
+        "/checkpoints": "/checkpoints",
+        "/sources": "/sources",
+    }
+    refused = {"/data": "/data?limit=0", "/data/{id}": "/data/999999", "/runs/{run_id}": "/runs/none"}
+
+    for path, address in [*paths.items(), *refused.items()]:
+        answer = await client.get(address)
+        kind = answer.headers["content-type"]
+        described = description["paths"][path]["get"]["responses"][str(answer.status_code)]["content"][kind]
+        schema = described["schema"] | {"components": description["components"]}
+        jsonschema.Draft202012Validator(schema).validate(answer.json())
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_the_pages_show_our_description(client, path):
+    answer = await client.get(path)
+
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in answer.text

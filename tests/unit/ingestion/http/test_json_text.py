@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kasparro.core.errors import UnexpectedContent
+from kasparro.ingestion.http.json_text import utf8_text
+
+WITH_MARK = ["utf-8-sig", "utf-16", "utf-32"]
+NAMED = ["utf-8", "UTF8", "utf-16-le", "utf-16be", "utf-32-le", "utf_32_be"]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff")), st.sampled_from(WITH_MARK))
+def test_a_byte_order_mark_decides_whatever_was_declared(text, encoding):
+    assert utf8_text(f"[{text}".encode(encoding), "iso-8859-1") == f"[{text}".encode()
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff")), st.sampled_from(NAMED))
+def test_a_declared_unicode_encoding_is_read(text, encoding):
+    assert utf8_text(f"[{text}".encode(encoding), encoding) == f"[{text}".encode()
+
+
+def test_utf16_without_order_is_big_endian():
+    assert utf8_text("[ä]".encode("utf-16-be"), "utf-16") == "[ä]".encode()
+
+
+@pytest.mark.parametrize("charset", [None, "utf-8", "ascii", "iso-8859-1", "nonsense", "rot13", "a\0b"])
+def test_what_is_valid_utf8_is_utf8(charset):
+    assert utf8_text("[ä€]".encode(), charset) == "[ä€]".encode()
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "windows-1252", "ISO-8859-15"])
+def test_a_western_charset_counts_where_utf8_does_not_fit(charset):
+    assert utf8_text("[ä]".encode("latin-1"), charset) == "[ä]".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "charset", "offset"),
+    [
+        (b'["ab\xff"]', None, 4),
+        (b"\xef\xbb\xbf[\xff]", None, 4),
+        (b'["\xed\xa0\x80"]', "utf-8", 2),
+        (b"[\x00\x00\xd8]\x00", "utf-16-le", 2),
+        (b'["ab\xff"]', "shift_jis", 4),
+    ],
+)
+def test_bytes_that_do_not_fit_are_named_by_their_offset(content, charset, offset):
+    with pytest.raises(UnexpectedContent, match=f"at byte {offset}\\b"):
+        utf8_text(content, charset)

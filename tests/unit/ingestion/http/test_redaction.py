@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from kasparro.ingestion.http.redaction import Redactor
+
+SECRET = 'a b+c/d="e%&ü'
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        quote(SECRET),
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+        json.dumps(SECRET, ensure_ascii=False)[1:-1],
+    ],
+)
+def test_every_spelling_of_a_secret_is_taken_out(spelling):
+    redact = Redactor([SECRET])
+    assert redact(f"before {spelling}after") == "before ***after"
+    assert redact.shows_secret(f"x{spelling}x")
+
+
+@given(
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=4, max_size=30),
+    st.text(max_size=20),
+)
+def test_no_secret_of_four_characters_and_more_gets_through(secret, around):
+    assume("*" not in secret)
+    assert secret not in Redactor([secret])(f"{around}{secret}{around}?x={quote_plus(secret)}")
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "api_key", "apiKey", "X-Amz-Signature", "client_secret", "PASSWORD", "access_token"]
+)
+def test_query_values_with_telling_names_are_taken_out(name):
+    redact = Redactor([])
+    assert redact(f"https://x.example/a?b=1&{name}=abc%20d&c=2") == f"https://x.example/a?b=1&{name}=***&c=2"
+    assert redact(f'see "/a?{name}=abc"') == f'see "/a?{name}=***"'
+
+
+def test_other_query_values_stay():
+    url = "https://x.example/a?q=stars:%3E5000&page=3&keyword=a&token_type=b"
+    assert Redactor([])(url) == url
+
+
+def test_a_password_in_an_address_is_taken_out():
+    assert Redactor([])("http://me:pw@x.example/a@b") == "http://***@x.example/a@b"
+
+
+def test_a_short_secret_must_stand_alone():
+    redact = Redactor(["abc"])
+    assert redact("abc abcd X-Key: abc, =abc&") == "*** abcd X-Key: ***, =***&"
+    assert not redact.shows_secret("abc")
+
+
+def test_no_secrets_and_empty_ones_change_nothing():
+    assert Redactor([])("text") == "text"
+    assert Redactor([""])("text") == "text"
