@@ -86,7 +86,7 @@ def works() -> bool:
 def create() -> None:
     print("Creating .venv", flush=True)
     try:
-        venv.create(VENV, with_pip=True, clear=True)
+        venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt")
     except (ImportError, subprocess.CalledProcessError):
         sys.exit(NO_VENV.format(python=sys.executable))
 

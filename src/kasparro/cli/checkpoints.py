@@ -14,7 +14,7 @@ from kasparro.core.database import database_url
 from kasparro.schemas.data import CheckpointView
 from kasparro.storage.checkpoints import Checkpoints
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = [
     *textual("source", "status"),

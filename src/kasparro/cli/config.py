@@ -11,7 +11,7 @@ from kasparro.cli.session import begin, read_catalog
 from kasparro.core.errors import ConfigurationError, ConfigurationProblem
 from kasparro.core.etl_config import json_schema
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

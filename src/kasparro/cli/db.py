@@ -22,7 +22,7 @@ from kasparro.core.embedded.binaries import find_binaries
 from kasparro.core.errors import EmbeddedServerError, KasparroError
 from kasparro.storage import schema
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -14,7 +14,7 @@ from kasparro.cli.session import begin
 from kasparro.core.config import Settings
 from kasparro.core.errors import ConfigurationError, KasparroError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

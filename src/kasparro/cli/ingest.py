@@ -20,7 +20,7 @@ from kasparro.runtime import Runtime
 from kasparro.schemas.ingest import RunReport
 from kasparro.storage.diagnostics import Diagnostics
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from kasparro.core.database import database_url
 from kasparro.schemas.ingest import RunReport, Trigger
 from kasparro.services.ingestion import Request
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

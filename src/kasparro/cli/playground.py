@@ -13,7 +13,7 @@ from kasparro.cli.session import begin
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.playground import PlaygroundKeys, serve_playground
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

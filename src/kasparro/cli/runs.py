@@ -15,7 +15,7 @@ from kasparro.core.errors import NotFound
 from kasparro.schemas.data import RunSummary
 from kasparro.storage.runs import RunFilter, RunHistory
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = [
     *textual("run", "source", "status", "started (UTC)"),

@@ -19,7 +19,7 @@ from kasparro.core.database import database_url
 from kasparro.runtime import Runtime
 
 log = structlog.get_logger(__name__)
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from kasparro.core.etl_config import CsvSource, SourceDeclaration
 from kasparro.core.redaction import for_people
 from kasparro.services.preview import FirstPage, Preview, first_page, preview
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="A declared source.")]
 

@@ -36,7 +36,7 @@ from kasparro.playground import PlaygroundKeys, serve_playground
 from kasparro.runtime import Runtime
 from kasparro.schemas.ingest import RunReport
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from kasparro.core.errors import KasparroError
 from kasparro.runtime import Runtime
 from kasparro.worker.main import run_worker
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
