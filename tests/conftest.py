@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -24,6 +25,9 @@ from kasparro.storage import schema
 
 TEMPLATE_LOCK = 0x6B617374
 numbers = itertools.count(1)
+
+hypothesis.settings.register_profile("kasparro", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("kasparro")
 
 
 @pytest.fixture

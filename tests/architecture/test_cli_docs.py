@@ -6,14 +6,18 @@ import pytest
 from kasparro.cli.command_table import COMMANDS, load_command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-SECTIONS = dict(re.findall(r"^## `kasparro (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+SECTIONS = dict(re.findall(r"^## `kasparro (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_with_its_options_is_documented(name):
     command = load_command(name)
 
-    missing = [word for word in words_of(command, name) if not re.search(rf"(?<![\w-]){word}(?![\w-])", SECTIONS[name])]
+    missing = [
+        word
+        for word in words_of(command, name)
+        if not re.search(rf"(?<![\w-]){word}(?![\w-])", SECTIONS[name])
+    ]
 
     assert missing == []
 

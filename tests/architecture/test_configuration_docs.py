@@ -6,7 +6,9 @@ import pytest
 from kasparro.core.config import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<reason>[^|]+) \|$", re.M)
+ROW = re.compile(
+    r"^\| `(?P<name>[A-Z_]+)` \| (?P<unit>[^|]+) \| (?P<default>[^|]+) \| (?P<reason>[^|]+) \|$", re.MULTILINE
+)
 ROWS = {row["name"]: row for row in ROW.finditer(PAGE.read_text())}
 
 
@@ -14,7 +16,9 @@ ROWS = {row["name"]: row for row in ROW.finditer(PAGE.read_text())}
 def test_every_setting_is_documented_with_its_unit_default_and_reason(name):
     row = ROWS[name.upper()]
 
-    assert row["default"].strip() == written(Settings.model_fields[name].get_default(call_default_factory=True))
+    assert row["default"].strip() == written(
+        Settings.model_fields[name].get_default(call_default_factory=True)
+    )
     assert row["unit"].strip()
     assert len(row["reason"].split()) >= 3
 

@@ -99,7 +99,9 @@ async def settled(runtime: Runtime) -> list[str]:
     """The states of all jobs, once none is waiting or running."""
 
     async def look() -> list[str] | None:
-        states = [row[0] for row in await rows(runtime, "SELECT status::text FROM procrastinate_jobs ORDER BY id")]
+        states = [
+            row[0] for row in await rows(runtime, "SELECT status::text FROM procrastinate_jobs ORDER BY id")
+        ]
         return None if {"todo", "doing"} & {*states} else states
 
     return await eventually(look)
@@ -125,7 +127,9 @@ async def assert_all_there_once(runtime: Runtime, source: str, count: int) -> No
     ) == [(count, 0, 0)]
 
 
-async def test_a_requested_run_is_executed_under_its_id_and_each_source_beside_the_others(database_url, tmp_path):
+async def test_a_requested_run_is_executed_under_its_id_and_each_source_beside_the_others(
+    database_url, tmp_path
+):
     catalog = write_catalog(tmp_path, ports=300, towns=300)
     async with runtime_of(database_url, catalog) as runtime, working(runtime):
         ids = [await runtime.jobs.request_run(source, Trigger.API) for source in ("ports", "towns")]
@@ -173,7 +177,9 @@ async def test_a_killed_worker_is_replaced_and_its_run_continued_with_nothing_lo
         async with working(runtime):
             dead = await ended(runtime, run_id)
             assert dead.status == "failed"
-            assert dead.error_message.startswith("interrupted: the process that ran it is gone (last sign of life")
+            assert dead.error_message.startswith(
+                "interrupted: the process that ran it is gone (last sign of life"
+            )
             assert await settled(runtime) == ["succeeded"]
 
         dead = await ended(runtime, run_id)
@@ -236,7 +242,9 @@ async def foreground(runtime: Runtime, source: str) -> AsyncIterator[None]:
     await rows(runtime, "UPDATE source_lease SET holder = NULL, run_id = NULL WHERE source = %s", source)
 
 
-async def test_a_scheduled_run_is_skipped_while_the_source_is_ingested_in_the_foreground(database_url, tmp_path):
+async def test_a_scheduled_run_is_skipped_while_the_source_is_ingested_in_the_foreground(
+    database_url, tmp_path
+):
     async with runtime_of(database_url, write_catalog(tmp_path, ports=10)) as runtime:
         run_id = await runtime.jobs.request_scheduled(SourceName("ports"), datetime(2026, 3, 1, tzinfo=UTC))
         async with foreground(runtime, "ports"):
@@ -281,14 +289,18 @@ async def database_away(server: str, url: str) -> AsyncIterator[None]:
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     async with await psycopg.AsyncConnection.connect(server, autocommit=True) as admin:
         await admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
-        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
         try:
             yield
         finally:
             await admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
-async def test_a_worker_and_its_run_outlive_an_outage_of_the_database(postgres_server, database_url, tmp_path):
+async def test_a_worker_and_its_run_outlive_an_outage_of_the_database(
+    postgres_server, database_url, tmp_path
+):
     catalog = write_catalog(tmp_path, ports=MANY, towns=10)
     async with runtime_of(database_url, catalog) as runtime:
         run_id = await runtime.jobs.request_run("ports", Trigger.API)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import traceback
 import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -151,6 +152,47 @@ async def test_a_page_past_the_end_of_a_size_the_api_honours_is_not_asked_for():
     async with serve(collection) as api:
         await fetch(declare(f"{api.url}/page", pagination={"type": "page", "size_param": "size", "size": 7}))
         assert len(api.requests) == 5
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_an_api_with_one_short_page_may_refuse_the_second(status):
+    async def handler(request: web.Request) -> web.Response:
+        first = request.query["page"] == "1"
+        return json_answer(
+            [{"id": 1}] if first else {"detail": "Invalid page."}, status=200 if first else status
+        )
+
+    async with serve(handler) as api:
+        declaration = declare(api.url, pagination={"type": "page", "size_param": "size", "size": 10})
+        pages = await fetch(declaration)
+        assert (ids(pages), pages[-1].cursor) == ([1], None)
+
+
+async def test_a_page_that_is_refused_for_another_reason_is_not_the_end():
+    async def handler(request: web.Request) -> web.Response:
+        number = int(request.query["page"])
+        return json_answer([{"id": number}, {"id": -number}], status=200 if number < 3 else 422)
+
+    async with serve(handler) as api:
+        declaration = declare(api.url, pagination={"type": "page", "size_param": "size", "size": 2})
+        fetched, error = await collect(declaration)
+    assert fetched == [1, -1, 2, -2]
+    assert "422" in str(error)
+
+
+async def test_a_first_page_that_is_not_there_is_an_error():
+    async with serve(collection) as api:
+        with pytest.raises(PermanentSourceError, match=r"/strict\?page=9: answered 404 Not Found.*`url`"):
+            await fetch(declare(f"{api.url}/strict", pagination={"type": "page", "start": 9}))
+
+
+async def test_no_content_is_an_empty_page():
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    async with serve(handler) as api:
+        (page,) = await fetch(declare(api.url, pagination={"type": "offset"}))
+    assert (page.records, page.cursor) == ([], None)
 
 
 async def test_a_cursor_of_another_pagination_starts_from_the_beginning():
@@ -530,6 +572,17 @@ async def test_an_answer_that_repeats_the_credential_shows_it_to_nobody(auth, st
     assert_no_secret(logs, caught.value, caught.value.args, caught.value.place)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", http_answer(b"<html>")],
+)
+async def test_no_traceback_shows_the_credential(answer):
+    async with serve_bytes(scripted(answer)) as url:
+        with pytest.raises(SourceError) as caught:
+            await fetch(declare(f"{url}/x", auth=AUTHS["key in the query"], retry={"attempts": 2}))
+    assert_no_secret("".join(traceback.format_exception(caught.value)))
+
+
 # --- statuses and waits ---------------------------------------------------------------------------------------------------
 
 
@@ -628,7 +681,8 @@ async def test_every_retry_is_one_event():
         ("warning", 1, 1.0),
         ("warning", 2, 2.0),
     ]
-    assert "500 Internal Server Error" in retries[0]["reason"]
+    assert retries[0]["url"].startswith("http://127.0.0.1:")
+    assert retries[0]["reason"] == 'answered 500 Internal Server Error: {"message": "no"}'
 
 
 async def test_requests_keep_their_distance_from_the_first_on():

@@ -26,7 +26,7 @@ def many(database_url: str) -> psycopg.Connection:
         connection.execute(
             """
             INSERT INTO normalized_data (source, source_id, data, version)
-            SELECT CASE WHEN n % 10 = 0 THEN 'rare' ELSE 'common' END, n, '{"title": "x", "metadata": {"n": 1.50}}', 1
+            SELECT CASE WHEN n > 27000 THEN 'late' ELSE 'early' END, n, '{"title": "x", "metadata": {"n": 1.50}}', 1
             FROM generate_series(1, 30000) AS n
             """
         )
@@ -50,10 +50,10 @@ def plan(connection: psycopg.Connection, statement: str, values: dict[str, objec
 
 
 async def test_a_page_is_what_was_stored_as_text(database, many):
-    page = await Dataset(database).page(limit=3, offset=1, source="rare")
+    page = await Dataset(database).page(limit=3, offset=1, source="late")
 
     assert page.total == 3000
-    assert [row.source_id for row in page.rows] == ["20", "30", "40"]
+    assert [row.source_id for row in page.rows] == ["27002", "27003", "27004"]
     assert page.rows[0].data == '{"title": "x", "metadata": {"n": 1.50}}'
     assert page.rows[0].created_at.endswith("Z")
 
@@ -73,18 +73,22 @@ async def test_a_record_is_found_by_its_id_or_not_at_all(database, many):
 
 
 async def test_no_page_counts_or_sorts_the_table(many):
-    """The rows come from an index in their order, the total from the few checkpoints."""
-    values = {"source": "rare", "limit": 10, "offset": 0, "id": 7}
+    """The rows come in their order from the index that has no others, the total from the few checkpoints."""
+    values = {"source": "late", "limit": 10, "offset": 0, "id": 7}
 
     assert "Index Scan using normalized_data_pkey" in plan(many, PAGE_OF_ALL, values)
     assert "Index Scan using normalized_data_source_id_idx" in plan(many, PAGE_OF_SOURCE, values)
+    assert "Filter" not in plan(many, PAGE_OF_SOURCE, values)
     assert "Index Scan using normalized_data_pkey" in plan(many, RECORD, values)
     for statement in (PAGE_OF_ALL, PAGE_OF_SOURCE):
         assert "Seq Scan on normalized_data" not in plan(many, statement, values)
 
 
 async def test_the_last_runs_are_found_without_reading_the_history(many):
-    assert "Seq Scan on etl_run" not in plan(many, LAST_ENDED_OF_EACH, {})
+    found = plan(many, LAST_ENDED_OF_EACH, {})
+
+    assert "etl_run_pkey" not in found
+    assert "Seq Scan on etl_run" not in found
 
 
 async def test_the_last_run_of_each_source_is_the_latest_of_its_own(database, many):

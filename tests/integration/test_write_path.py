@@ -208,6 +208,17 @@ async def test_what_is_transient_is_tried_again_from_the_checkpoint_within_the_s
         assert await one(db, "SELECT count(*) FROM etl_run") == 1
 
 
+async def test_a_source_that_was_asked_often_enough_is_not_asked_again_by_the_run(database_url):
+    error = TransientSourceError("busy")
+    error.tried_enough = True
+    source = MemorySource([[{"id": 1}], error, [{"id": 2}]])
+    async with writer(database_url) as db:
+        report = await ingest(db, source, batch=1)
+
+        assert (report.status, report.error_code) == (RunStatus.FAILED, "source_unavailable")
+        assert source.asked_after == [None]
+
+
 async def test_a_full_run_ignores_the_checkpoint(database_url):
     source = MemorySource([[{"id": 1}], PermanentSourceError("gone"), [{"id": 2}]])
     async with writer(database_url) as db:

@@ -33,10 +33,10 @@ def _digits(value: object) -> object:
     return value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_digits)]
-Limit = Annotated[WholeNumber, Query(ge=1, le=100, description="Most items in the answer")]
-Offset = Annotated[WholeNumber, Query(ge=0, le=INT64_MAX, description="Items to leave out at the beginning")]
-RecordId = Annotated[WholeNumber, Path(ge=1, le=INT64_MAX, description="The dataset's own id of a record")]
+DIGITS: Final = BeforeValidator(_digits)
+Limit = Annotated[int, Query(ge=1, le=100, description="Most items in the answer"), DIGITS]
+Offset = Annotated[int, Query(ge=0, le=INT64_MAX, description="Items to leave out at the beginning"), DIGITS]
+RecordId = Annotated[int, Path(ge=1, le=INT64_MAX, description="The dataset's own id of a record"), DIGITS]
 SourceFilter = Annotated[
     str | None,
     Query(pattern=SOURCE_PATTERN, description="Only of this source; one that is unknown has nothing"),

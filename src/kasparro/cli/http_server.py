@@ -18,6 +18,8 @@ GRACE_SECONDS: Final = 5
 
 BACKLOG: Final = 2048
 
+SEE_LOG: Final = "The log above says why"
+
 EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # recognised, not listened on
 
 
@@ -50,7 +52,7 @@ async def serve(
 ) -> None:
     """Serve until *stop* is set, then let the requests in hand finish. Calls *on_ready* when requests are answered.
 
-    Raises KasparroError when the server ends without having been asked to.
+    Raises KasparroError when the server does not start, or ends without having been asked to.
     """
     server = _Server(_config(application), on_ready)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
@@ -62,7 +64,7 @@ async def serve(
         server.should_exit = True
         await serving
     if not stop.is_set():
-        raise KasparroError("the HTTP server ended by itself", hint="The log above says why")
+        raise KasparroError("the HTTP server ended by itself", hint=SEE_LOG)
 
 
 class _Server(uvicorn.Server):
@@ -71,7 +73,10 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:  # uvicorn's way to say that the application did not start
+            raise KasparroError("the HTTP server did not start", hint=SEE_LOG) from error
         if self.started:
             self._on_ready()
 

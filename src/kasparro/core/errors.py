@@ -116,6 +116,8 @@ class TransientSourceError(SourceError):
         retry_after: float | None = None,
     ) -> None:
         self.retry_after = retry_after
+        self.tried_enough = False
+        """The request was tried as often as its declaration says: whoever catches this need not ask again."""
         super().__init__(message, place=place, hint=hint)
 
 

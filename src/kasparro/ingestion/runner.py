@@ -144,7 +144,7 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
             return await run_etl(job, session, recipe, after)
         except TRANSIENT as error:
             wait = backoff(attempt, error)
-            if attempt == ATTEMPTS or wait > LONGEST_WAIT:
+            if attempt == ATTEMPTS or wait > LONGEST_WAIT or was_tried_enough(error):
                 raise
             log.warning(
                 "run.retry",
@@ -163,6 +163,10 @@ async def start(job: Job, session: IngestSession, *, first: bool) -> Cursor | No
     after = None if job.full and first else await session.resume()
     job.observe(RunStarted(job.name, job.run_id, resumed=after is not None))
     return after
+
+
+def was_tried_enough(error: KasparroError) -> bool:
+    return isinstance(error, TransientSourceError) and error.tried_enough
 
 
 def backoff(attempt: int, error: KasparroError) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kasparro.core.database import Database
+from kasparro.storage.reading import only_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ PAGE = f"""
     SELECT total.records, page.*
     FROM (SELECT coalesce(sum(record_count), 0)::bigint AS records FROM etl_checkpoint {{where}}) AS total
     LEFT JOIN (
-        SELECT {COLUMNS} FROM normalized_data {{where}} ORDER BY id LIMIT %(limit)s OFFSET %(offset)s
+        SELECT {COLUMNS} FROM normalized_data {{where}} ORDER BY {{order}} LIMIT %(limit)s OFFSET %(offset)s
     ) AS page ON true
     ORDER BY page.id
 """
-PAGE_OF_ALL = PAGE.format(where="")
-PAGE_OF_SOURCE = PAGE.format(where="WHERE source = %(source)s")
+PAGE_OF_ALL = PAGE.format(where="", order="id")
+PAGE_OF_SOURCE = PAGE.format(where=f"WHERE {only_source('source')}", order="source, id")

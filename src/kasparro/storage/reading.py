@@ -1,4 +1,4 @@
-"""How the read side reads: from one snapshot."""
+"""How the read side reads: from one snapshot, and by the index that is meant."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ async def snapshot(database: Database) -> AsyncIterator[psycopg.AsyncConnection[
     async with database.driver_transaction() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
+
+
+def only_source(column: str, value: str = "%(source)s") -> str:
+    """The condition that *column* is *value*, for a statement that orders by *column* and then by id.
+
+    With a plain `=` PostgreSQL drops the column from the ordering and, believing that every source is spread evenly over the
+    table, may walk along the primary key; the records of a source that came late are then behind all the others.
+    """
+    return f"{column} >= {value} AND {column} <= {value}"

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from kasparro.core.database import Database
 from kasparro.schemas.data import ETLStats, RunSummary, SourceStats
 from kasparro.schemas.ingest import RunStatus
-from kasparro.storage.reading import snapshot
+from kasparro.storage.reading import only_source, snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,12 @@ class RunFilter:
     source: str | None = None
     status: RunStatus | None = None
 
-    def where(self) -> str:
-        given = [f"{name} = %({name})s" for name in ("source", "status") if getattr(self, name) is not None]
-        return f"WHERE {' AND '.join(given)}" if given else ""
+    def clauses(self) -> str:
+        """WHERE and ORDER BY, the latest first."""
+        conditions = [only_source("source")] if self.source is not None else []
+        conditions += ["status = %(status)s"] if self.status is not None else []
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"{where} ORDER BY {'id DESC' if self.source is None else 'source DESC, id DESC'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class RunHistory:
         self, connection: psycopg.AsyncConnection[Any], limit: int, offset: int, which: RunFilter
     ) -> list[RunSummary]:
         values = {"source": which.source, "status": which.status, "limit": limit, "offset": offset}
-        statement = f"{RUNS} {which.where()} ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s"
+        statement = f"{RUNS} {which.clauses()} LIMIT %(limit)s OFFSET %(offset)s"
         return await self._summaries(connection, statement, values)
 
     async def _summaries(
@@ -137,15 +140,16 @@ EACH_SOURCE = """
         SELECT (SELECT min(source) FROM etl_run WHERE source > each.source) FROM each WHERE each.source IS NOT NULL
     )
 """
+OF_EACH = only_source("run.source", "each.source")
 LAST_OF_EACH = f"""{EACH_SOURCE}
     SELECT last.* FROM each CROSS JOIN LATERAL (
-        SELECT {COLUMNS} FROM etl_run AS run WHERE run.source = each.source ORDER BY run.id DESC LIMIT 1
+        SELECT {COLUMNS} FROM etl_run AS run WHERE {OF_EACH} ORDER BY run.source DESC, run.id DESC LIMIT 1
     ) AS last
 """
 LAST_ENDED_OF_EACH = f"""{EACH_SOURCE}
     SELECT last.* FROM each CROSS JOIN LATERAL (
         SELECT source, status, end_time FROM etl_run AS run
-        WHERE run.source = each.source AND end_time IS NOT NULL ORDER BY run.id DESC LIMIT 1
+        WHERE {OF_EACH} AND end_time IS NOT NULL ORDER BY run.source DESC, run.id DESC LIMIT 1
     ) AS last
 """
 SOURCE_STATS = """

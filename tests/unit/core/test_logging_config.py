@@ -1,8 +1,10 @@
 import json
 import logging
+import os
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import structlog
@@ -75,7 +77,9 @@ def test_what_is_not_a_terminal_gets_json(events):
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-@pytest.mark.parametrize("hostile", ["a\nb", "a\r\n2026 error fake", "\x1b[2Jgone", "a\u2028b", "a\x85b", "nul\0", "x" * 1_000_000])
+@pytest.mark.parametrize(
+    "hostile", ["a\nb", "a\r\n2026 error fake", "\x1b[2Jgone", "a\u2028b", "a\x85b", "nul\0", "x" * 1_000_000]
+)
 def test_an_event_is_one_line_whatever_is_in_it(lines, log_format, hostile):
     configure_logging("INFO", log_format)
 
@@ -91,7 +95,7 @@ def test_an_exception_is_in_the_line_of_its_event_without_its_secrets(lines, log
     configure_logging("INFO", log_format)
 
     try:
-        raise ValueError("no connection to postgresql://me:hunter2@db/x\nsecond line")
+        fail()
     except ValueError:
         structlog.get_logger().exception("failed")
 
@@ -99,6 +103,10 @@ def test_an_exception_is_in_the_line_of_its_event_without_its_secrets(lines, log
     assert "ValueError" in line
     assert "test_logging_config.py" in line
     assert "hunter2" not in line
+
+
+def fail():
+    raise ValueError("no connection to postgresql://me:hunter2@db/x\nsecond line")
 
 
 def test_secrets_are_masked_in_every_part_of_an_event(lines):
@@ -116,7 +124,17 @@ def test_secrets_are_masked_in_every_part_of_an_event(lines):
     assert "hunter2" not in line
 
 
-@pytest.mark.parametrize("library", ["uvicorn.error", "uvicorn.access", "sqlalchemy.engine", "procrastinate.worker", "aiohttp.access", "alembic.runtime"])
+@pytest.mark.parametrize(
+    "library",
+    [
+        "uvicorn.error",
+        "uvicorn.access",
+        "sqlalchemy.engine",
+        "procrastinate.worker",
+        "aiohttp.access",
+        "alembic.runtime",
+    ],
+)
 def test_libraries_speak_up_only_for_warnings(lines, library):
     configure_logging("INFO", "json")
 
@@ -177,7 +195,7 @@ def test_numbers_too_large_to_print_do_not_break_the_log(lines):
 
 def test_a_closed_stderr_ends_nothing(monkeypatch):
     configure_logging("INFO", "json")
-    with open("/dev/null", "w") as closed:
+    with Path(os.devnull).open("w") as closed:
         monkeypatch.setattr(sys, "stderr", closed)
 
     structlog.get_logger().info("into the void")

@@ -56,7 +56,9 @@ def test_what_surrounds_a_credential_stays_readable():
     )
 
 
-@pytest.mark.parametrize("name", ["token", "client_secret", "PASSWORD", "db_password", "Authorization", "x-api-key", "apiKey"])
+@pytest.mark.parametrize(
+    "name", ["token", "client_secret", "PASSWORD", "db_password", "Authorization", "x-api-key", "apiKey"]
+)
 def test_a_value_with_a_telling_name_is_masked_whatever_it_is(name):
     assert redact(name, {"a": 1}) == "***"
     assert redact("request", {"headers": [{name: 12345}]}) == {"headers": [{name: "***"}]}
@@ -73,14 +75,14 @@ def test_an_error_is_shown_by_its_type_and_its_redacted_text():
 
 class Declared(BaseModel):
     name: str
-    auth: dict[str, SecretStr | str]
+    auth: dict[str, SecretStr]
 
 
 def test_secrets_of_models_are_known_by_their_value_afterwards():
-    register_secrets({"sources": [Declared(name="plain-name", auth={"a": SecretStr("n0b0dy-knows"), "b": "plain-word"})]})
+    register_secrets({"sources": [Declared(name="plain-name", auth={"a": SecretStr("n0b0dy-knows")})]})
 
     assert redact_text("it was n0b0dy-knows") == "it was ***"
-    assert redact_text("plain-name and plain-word") == "plain-name and plain-word"
+    assert redact_text("this is plain-name") == "this is plain-name"
 
 
 def test_of_a_database_url_only_the_password_is_secret():
@@ -95,8 +97,16 @@ def test_a_known_secret_is_masked_in_every_spelling(secret, around):
     known = KnownSecrets()
     known.add(secret)
 
-    for spelling in (secret, quote(secret.encode("utf-8", "surrogatepass"), safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]):
-        assert known.mask(f"{around}={spelling}={around}") in {f"{around}=***={around}", known.mask(around) + "=***=" + known.mask(around)}
+    for spelling in (
+        secret,
+        quote(secret.encode("utf-8", "surrogatepass"), safe=""),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+    ):
+        assert known.mask(f"{around}={spelling}={around}") in {
+            f"{around}=***={around}",
+            known.mask(around) + "=***=" + known.mask(around),
+        }
 
 
 @given(st.text())

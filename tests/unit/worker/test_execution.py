@@ -59,10 +59,10 @@ class Sources:
         return RunReport(job.run_id, job.source, RunStatus.SUCCESS, RunCounters(), 1)
 
 
-def execution(claims: Claims, sources: Sources, stop: asyncio.Event | None = None, concurrency: int = 2) -> Execution:
-    return Execution(
-        claims, 7, sources, concurrency, stop or asyncio.Event(), Pace(backoff=0.0), Outage()
-    )
+def execution(
+    claims: Claims, sources: Sources, stop: asyncio.Event | None = None, concurrency: int = 2
+) -> Execution:
+    return Execution(claims, 7, sources, concurrency, stop or asyncio.Event(), Pace(backoff=0.0), Outage())
 
 
 async def test_as_many_jobs_are_claimed_as_there_is_room_for():

@@ -139,4 +139,7 @@ async def test_a_scheduled_run_is_skipped_while_busy_and_one_that_is_asked_for_o
 
 async def test_giving_up_on_a_busy_source_says_who_had_it():
     done = await settled(Busy("source 'airports' is being ingested by laptop:1"), replace(JOB, waits=3))
-    assert done == ("give_up", "waited for 15 s and did not begin: source 'airports' is being ingested by laptop:1")
+    assert done == (
+        "give_up",
+        "waited for 15 s and did not begin: source 'airports' is being ingested by laptop:1",
+    )

@@ -84,15 +84,14 @@ class LineBuffer:
 
     def skip_line(self, size: int) -> tuple[bytes, int]:
         """Move past a line of any length; return its first *size* bytes and its whole length."""
+        self._fill(size)
         start, first = self.offset, self._data[self._at : self._at + size]
         while True:
             run, final = self.run(_SKIP_BYTES)
-            if run:
-                self.take(self._ends.after(run, 0))
-                return first, self.offset - start
-            if final:
-                return first, self.offset - start
-            self.take(_SKIP_BYTES - _LONGEST_END)
+            self.take(self._ends.after(run, 0) if run else 0 if final else _SKIP_BYTES - _LONGEST_END)
+            if run or final:
+                length = self.offset - start
+                return first[:length], length
 
     def _fill(self, size: int) -> None:
         if self._eof or len(self._data) - self._at >= size:

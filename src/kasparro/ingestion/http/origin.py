@@ -34,8 +34,9 @@ def resolve_link(link: str, base: URL, what: str) -> URL:
 
     *what* names the link in the error, such as "the next page".
     """
+    link = link.strip()
     try:
-        url = base.join(parse_url(link.strip()))
+        url = base.join(parse_url(f"{base.scheme}:{link}" if link.startswith("//") else link))
         target = origin_of(url)
     except ValueError as error:
         message = f"the link to {what} cannot be read as an address"

@@ -47,14 +47,15 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: Retry, waiti
         except TransientSourceError as error:
             wait = wait_before(number + 1, policy, error.retry_after, waiting.chance())
             if number >= policy.attempts or (error.retry_after or 0.0) > LONGEST_ASKED:
+                error.tried_enough = True
                 raise
             log.warning(
                 "request.retry",
-                place=error.place,
+                url=error.place,
                 attempt=number,
                 of=policy.attempts,
                 wait_s=round(wait, 3),
-                reason=error.message,
+                reason=error.message.removeprefix(f"{error.place}: "),
             )
         await waiting.sleep(wait)
         number += 1

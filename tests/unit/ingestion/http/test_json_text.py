@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.errors import UnexpectedContent
@@ -12,11 +12,13 @@ NAMED = ["utf-8", "UTF8", "utf-16-le", "utf-16be", "utf-32-le", "utf_32_be"]
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff")), st.sampled_from(WITH_MARK))
+@settings(deadline=None)
 def test_a_byte_order_mark_decides_whatever_was_declared(text, encoding):
     assert utf8_text(f"[{text}".encode(encoding), "iso-8859-1") == f"[{text}".encode()
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff")), st.sampled_from(NAMED))
+@settings(deadline=None)
 def test_a_declared_unicode_encoding_is_read(text, encoding):
     assert utf8_text(f"[{text}".encode(encoding), encoding) == f"[{text}".encode()
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.ingestion.http.link_header import link_target, links
@@ -51,6 +51,7 @@ def escape(text: str) -> str:
     st.lists(st.tuples(url_text, st.lists(relation, min_size=1, max_size=3), quoted), min_size=1, max_size=5),
     st.booleans(),
 )
+@settings(deadline=None)
 def test_what_was_written_is_read(written, title_first):
     parts = []
     for target, relations, title in written:
@@ -60,5 +61,6 @@ def test_what_was_written_is_read(written, title_first):
 
 
 @given(st.text('<>;,="\\ relnxt*', max_size=60) | st.text(max_size=60))
+@settings(deadline=None)
 def test_no_header_is_too_strange(header):
     list(links(header))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -31,6 +31,7 @@ def test_parameters_are_taken_out_by_name_or_value():
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=4))
+@settings(deadline=None)
 def test_every_name_and_value_arrives(pairs):
     url = with_query(URL("http://x.example/a?z=1"), pairs.items())
     assert dict(url.query) == {"z": "1"} | pairs

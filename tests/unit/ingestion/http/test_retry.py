@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.errors import PermanentSourceError, TransientSourceError
@@ -65,6 +65,7 @@ async def test_a_long_rest_is_not_slept_away():
 
 
 @given(st.integers(2, 20), st.none() | st.floats(0, 600), st.floats(0, 1))
+@settings(deadline=None)
 def test_a_wait_is_within_its_bounds_and_never_earlier_than_asked(attempt, asked, chance):
     wait = wait_before(attempt, POLICY, asked, chance)
     assert wait >= (asked or 0)

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.errors import TruncatedContent, UnexpectedContent
@@ -25,6 +25,7 @@ separators = st.sampled_from([(",", ":"), (", ", ": "), (" ,\r\n\t", " :\n")])
 
 
 @given(st.lists(values, max_size=6), indents, separators, st.booleans())
+@settings(deadline=None, max_examples=50)
 def test_the_slow_way_finds_the_same_elements_as_a_parser(items, indent, separator, ascii_only):
     text = json.dumps(items, indent=indent, separators=separator, ensure_ascii=ascii_only)
     if not ascii_only and any("\ud800" <= c <= "\udfff" for c in text):
@@ -38,12 +39,14 @@ def test_the_slow_way_finds_the_same_elements_as_a_parser(items, indent, separat
 
 
 @given(st.lists(values, max_size=6), separators)
+@settings(deadline=None, max_examples=50)
 def test_the_fast_and_the_slow_way_agree(items, separator):
     text = json.dumps(items, separators=separator).encode()
     assert json_records.elements(text) == split_array(text)
 
 
 @given(st.dictionaries(texts, values, max_size=6), separators)
+@settings(deadline=None, max_examples=50)
 def test_members_are_the_same_both_ways(obj, separator):
     text = json.dumps(obj, separators=separator).encode()
     assert {key: json.loads(part) for key, part in split_object(text).items()} == obj
@@ -51,6 +54,7 @@ def test_members_are_the_same_both_ways(obj, separator):
 
 
 @given(st.lists(values, min_size=1, max_size=5), st.data())
+@settings(deadline=None, max_examples=50)
 def test_a_text_cut_anywhere_is_never_taken_for_whole(items, data):
     text = json.dumps(items).encode()
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
@@ -63,6 +67,7 @@ def test_a_text_cut_anywhere_is_never_taken_for_whole(items, data):
     st.lists(values, max_size=3),
     st.sampled_from(["NaN", "01", "'x'", "[1 2]", "{1:2}", "tru"]),
 )
+@settings(deadline=None, max_examples=50)
 def test_one_bad_element_leaves_its_neighbours_alone(before, after, bad):
     around = [*map(json.dumps, before), bad, *map(json.dumps, after)]
     found = json_records.elements(f"[{','.join(around)}]".encode())
@@ -73,6 +78,7 @@ def test_one_bad_element_leaves_its_neighbours_alone(before, after, bad):
 
 
 @given(st.binary(max_size=40) | st.text('[]{},:"\\u d8001n', max_size=40).map(str.encode))
+@settings(deadline=None, max_examples=50)
 def test_whatever_comes_it_is_elements_or_an_error_of_ours(junk):
     try:
         text = b"[" + junk.decode().encode()

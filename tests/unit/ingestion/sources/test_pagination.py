@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from yarl import URL
+
+from kasparro.core.errors import ForeignOrigin, NotSupportedYet, UnexpectedContent
+from kasparro.core.etl_config import Pagination
+from kasparro.ingestion.http.credentials import Credentials
+from kasparro.ingestion.sources.envelope import open_envelope
+from kasparro.ingestion.sources.pagination import Paging, paging_of
+from kasparro.ingestion.sources.places import Answer, Place
+
+BASE = URL("https://api.example.org/items?q=1")
+KEY = Credentials("", query={"key": "s3cr3t"}, secrets=("s3cr3t-s3cr3t",))
+
+
+def paging(**declared: Any) -> Paging:
+    return paging_of(TypeAdapter(Pagination).validate_python(declared), KEY)
+
+
+def answer(body: Any, headers: dict[str, str] | None = None, url: URL = BASE) -> Answer:
+    return Answer(url, headers or {}, open_envelope(json.dumps(body).encode(), None, lambda: ""))
+
+
+def test_pages_are_asked_for_by_number_and_size():
+    way = paging(type="page", param="p", start=0, size_param="n", size=50)
+    assert way.first == 0
+    assert str(way.url(BASE, 3)) == "https://api.example.org/items?q=1&p=3&n=50"
+
+
+def test_an_offset_grows_by_what_was_received():
+    way = paging(type="offset", limit=100)
+    assert str(way.url(BASE, 7)) == "https://api.example.org/items?q=1&offset=7&limit=100"
+    following = way.after(Place(200, ordinal=3), answer([1] * 60))
+    assert following == Place(260, ordinal=4, doubted=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "count", "following"),
+    [
+        (Place(1), 0, None),
+        (Place(1), 3, Place(2, 2, full=True)),
+        (Place(1), 2, Place(2, 2, doubted=True)),
+        (Place(2, 2, full=True), 3, Place(3, 3, full=True)),
+        (Place(2, 2, full=True), 2, None),
+        (Place(2, 2, doubted=True), 2, Place(3, 3, doubted=True)),
+        (Place(2, 2, doubted=True), 0, None),
+        (Place(1), 4, Place(2, 2, full=True)),
+    ],
+)
+def test_a_short_page_is_the_last_once_the_size_is_known_to_be_honoured(place, count, following):
+    way = paging(type="page", size_param="n", size=3)
+    assert way.after(place, answer([{}] * count)) == following
+
+
+def test_a_short_page_says_nothing_where_no_size_was_asked_for():
+    assert paging(type="page").after(Place(1, full=True), answer([1])) == Place(2, 2, full=True)
+
+
+def test_which_refusals_mean_that_there_is_no_such_page():
+    way = paging(type="page", size_param="n", size=3)
+    assert way.beyond_end(Place(1)) == set()
+    assert way.beyond_end(Place(2, 2)) == {404, 410, 416}
+    assert way.beyond_end(Place(2, 2, doubted=True)) == {400, 404, 410, 416, 422}
+    for named in (paging(type="link_header"), paging(type="none")):
+        assert way.beyond_end(Place(1)) == named.beyond_end(Place("x", 2)) == set()
+
+
+@pytest.mark.parametrize(
+    ("token", "at"), [("a", "a"), (0, "0"), (17, "17"), (None, None), (False, None), ("", None)]
+)
+def test_a_token_is_text_or_a_number_and_anything_empty_is_the_end(token, at):
+    way = paging(type="cursor", param="c", next="next")
+    following = way.after(Place(None), answer({"items": [], "next": token}))
+    assert (following and following.at) == at
+
+
+@pytest.mark.parametrize("token", [True, ["a"], {"a": 1}, 1.5])
+def test_a_token_of_another_type_is_not_followed(token):
+    with pytest.raises(UnexpectedContent, match="neither text nor a number"):
+        paging(type="cursor", param="c", next="next").after(Place(None), answer({"items": [], "next": token}))
+
+
+def test_a_token_is_sent_as_it_was_received():
+    way = paging(type="cursor", param="c", next="next")
+    assert way.url(BASE, "a+b/c=&ü").query["c"] == "a+b/c=&ü"
+    assert way.url(BASE, None) == BASE
+
+
+def test_a_token_may_stand_in_a_header():
+    way = paging(type="cursor", param="c", next="header:X-Next")
+    assert way.after(Place(None), answer([1], {"X-Next": " abc "})) == Place("abc", 2)
+    assert way.after(Place(None), answer([1])) is None
+
+
+@pytest.mark.parametrize(
+    ("link", "at"),
+    [
+        ("?page=2", "https://api.example.org/v2/?page=2"),
+        ("https://api.example.org/x?a=%2F&key=s3cr3t", "https://api.example.org/x?a=%2F"),
+        ("/x?token=s3cr3t-s3cr3t&b=1", "https://api.example.org/x?b=1"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["link_header", "next_url"])
+def test_a_link_is_resolved_and_loses_its_credential(kind, link, at):
+    from_page = URL("https://api.example.org/v2/")
+    if kind == "link_header":
+        following = paging(type=kind).after(
+            Place(None), answer([1], {"Link": f"<{link}>; rel=next"}, from_page)
+        )
+    else:
+        body = {"items": [1], "links": {"next": link}}
+        following = paging(type=kind, path="links.next").after(Place(None), answer(body, url=from_page))
+    assert following == Place(at, 2)
+
+
+def test_a_link_to_another_origin_is_refused_when_received_and_when_resumed():
+    way = paging(type="next_url", path="next")
+    with pytest.raises(ForeignOrigin):
+        way.after(Place(None), answer({"items": [], "next": "https://evil.example/"}))
+    with pytest.raises(ForeignOrigin):
+        way.url(BASE, "https://evil.example/")
+
+
+@pytest.mark.parametrize(
+    ("declared", "good", "bad"),
+    [
+        ({"type": "page"}, [0, 7], [None, "7", -1, True, 1.5]),
+        ({"type": "offset"}, [0, 700], [None, "7", -1, False]),
+        ({"type": "cursor", "param": "c", "next": "n"}, ["abc"], [None, "", 7]),
+        ({"type": "link_header"}, ["https://api.example.org/"], [None, "", 7]),
+        ({"type": "none"}, [], [1, "x"]),
+    ],
+)
+def test_only_places_of_its_kind_are_understood(declared, good, bad):
+    way = paging(**declared)
+    assert all(way.understands(at) for at in good)
+    assert not any(way.understands(at) for at in bad)
+
+
+def test_what_is_not_supported_yet_says_so():
+    with pytest.raises(NotSupportedYet):
+        paging(type="auto")
