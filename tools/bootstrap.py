@@ -43,7 +43,7 @@ def main(profile: str) -> None:
     if any(is_installed(enough) for enough in PROFILES[profile]):
         return
     with Path(__file__).open() as this_file:
-        if fcntl:
+        if fcntl is not None:
             fcntl.flock(this_file, fcntl.LOCK_EX)
         if not is_installed(profile):
             make(profile)

@@ -38,6 +38,10 @@ from kasparro.core.errors import (
     TruncatedContent,
     UnexpectedContent,
 )
+from kasparro.ingestion.http.client import HttpClient, Request, open_session
+from kasparro.ingestion.http.credentials import Credentials
+from kasparro.ingestion.http.origin import parse_url
+from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.schemas.ingest import ApiOrigin, RejectReason
 
@@ -530,6 +534,20 @@ async def test_nothing_is_sent_to_another_origin(auth, way):
             assert_no_secret(logs, error, error.__cause__)
 
 
+async def test_the_client_itself_knows_one_origin_only():
+    async with serve(canary) as other, open_session() as session:
+        client = HttpClient(
+            session=session,
+            home=parse_url("http://127.0.0.1:1/"),
+            credentials=Credentials("", headers={"X-Key": SECRET}),
+            redact=Redactor([SECRET]),
+            timeout=5,
+        )
+        with pytest.raises(ForeignOrigin):
+            await client.fetch(Request(parse_url(other.url)))
+        assert other.requests == []
+
+
 async def test_redirects_within_the_origin_are_followed_with_the_credential_and_end_after_five():
     async def handler(request: web.Request) -> web.Response:
         hop = int(request.path.strip("/"))
@@ -580,6 +598,17 @@ async def test_no_traceback_shows_the_credential(answer):
     async with serve_bytes(scripted(answer)) as url:
         with pytest.raises(SourceError) as caught:
             await fetch(declare(f"{url}/x", auth=AUTHS["key in the query"], retry={"attempts": 2}))
+    assert_no_secret("".join(traceback.format_exception(caught.value)))
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [({SECRET: 1}, None), ({"rows": SECRET}, "sum(rows)"), ({"rows": SECRET}, "rows"), (SECRET, None)],
+)
+async def test_no_error_about_the_content_shows_a_credential_that_is_in_it(body, records):
+    async with serve_bytes(scripted(http_answer(json.dumps(body).encode()))) as url:
+        with pytest.raises(UnexpectedContent) as caught:
+            await fetch(declare(url, auth=AUTHS["bearer"], records=records))
     assert_no_secret("".join(traceback.format_exception(caught.value)))
 
 
@@ -823,8 +852,8 @@ async def test_no_cookie_is_kept_and_a_generator_that_is_closed_early_lets_go():
         return answer
 
     async with serve(handler) as api:
-        source = ApiPages(declare(f"{api.url}/page", pagination={"type": "page"}))
-        pages = source.pages(None)
+        by_name = api.url.replace("127.0.0.1", "localhost")  # cookies of bare addresses are never kept
+        pages = ApiPages(declare(f"{by_name}/page", pagination={"type": "page"})).pages(None)
         await anext(pages)
         await anext(pages)
         await pages.aclose()

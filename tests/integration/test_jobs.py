@@ -310,6 +310,15 @@ async def test_a_job_of_a_worker_that_is_unknown_is_taken_over_by_one_of_many(qu
     assert sum(map(len, found)) == 1
 
 
+async def test_a_job_that_another_worker_is_taking_over_is_left_to_it_without_waiting(queue, claims):
+    claim = await claimed(queue, claims)
+    await let_die(queue, claim.worker_id)
+    async with queue.database.driver_transaction() as other:
+        await other.execute("SELECT FROM procrastinate_jobs FOR UPDATE")
+        assert list(await claims.take_over(15)) == []
+    assert len(await claims.take_over(15)) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "error"), [("success", None), ("partial", None), ("failed", "the source refuses")]
 )

@@ -96,7 +96,7 @@ def test_every_check_of_the_models_is_in_the_database(database_url):
 
     with psycopg.connect(database_url) as connection:
         found = connection.execute(
-            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid::regclass::text NOT LIKE 'procrastinate%'"
+            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid::regclass::text ~ '^(?!procrastinate_)' AND connamespace = 'public'::regnamespace"
         )
         assert {name for (name,) in found} == declared
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -30,6 +30,7 @@ GRANTS: Final[Mapping[Scope, frozenset[Scope]]] = {
 """What a key of a scope may do."""
 
 OPEN_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready"})
+HOST: Final = re.compile(r"(?P<name>localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 HOW_TO_AUTHENTICATE: Final = "Send it as X-API-Key: <key> or Authorization: Bearer <key>"
 
@@ -126,13 +127,9 @@ def _digest(secret: bytes) -> bytes:
 
 def _names_this_machine(host: str) -> bool:
     """Whether a Host header (name, perhaps with a port) can only mean this machine."""
-    try:
-        parts = urlsplit(f"//{host}")
-        name = parts.hostname or ""
-        parts.port  # noqa: B018  # raises when it is none
-    except ValueError:
-        return False
-    return "@" not in host and (name == "localhost" or _is_loopback(name))
+    parts = HOST.fullmatch(host)
+    name = parts["name"].strip("[]") if parts else ""
+    return name.lower() == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(address: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from kasparro.cli.ingesting import Ended, run_each
+from kasparro.cli.opening import runtime_for
 from kasparro.cli.output import print_json
 from kasparro.cli.progress import progress
-from kasparro.cli.session import begin, chosen, read_catalog, runtime_for
+from kasparro.cli.session import begin, chosen, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.cli.summary import Reasons, as_document, print_summary
 from kasparro.core.config import Settings

@@ -9,8 +9,9 @@ import typer
 
 from kasparro.cli.ingest import show
 from kasparro.cli.ingesting import run_each
+from kasparro.cli.opening import runtime_for
 from kasparro.cli.progress import progress
-from kasparro.cli.session import begin, chosen, read_catalog, runtime_for
+from kasparro.cli.session import begin, chosen, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url

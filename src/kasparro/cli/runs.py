@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from kasparro.cli.opening import migrated
 from kasparro.cli.output import numeric, print_json, print_line, print_table, shown, textual
-from kasparro.cli.session import begin, migrated
+from kasparro.cli.session import begin
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
 from kasparro.core.errors import NotFound

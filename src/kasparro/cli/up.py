@@ -21,11 +21,12 @@ from uvicorn.loops.auto import auto_loop_factory
 from kasparro.cli.http_server import base_url, listen
 from kasparro.cli.ingest import show
 from kasparro.cli.ingesting import run_each
+from kasparro.cli.opening import runtime_for
 from kasparro.cli.output import print_line
 from kasparro.cli.playground import environment_of
 from kasparro.cli.progress import progress
 from kasparro.cli.serve import serve_api
-from kasparro.cli.session import begin, chosen, read_catalog, runtime_for
+from kasparro.cli.session import begin, chosen, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.cli.worker import work_until
 from kasparro.core.config import Settings

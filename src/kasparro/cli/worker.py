@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from kasparro.cli.session import begin, runtime_for
+from kasparro.cli.opening import runtime_for
+from kasparro.cli.session import begin
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url

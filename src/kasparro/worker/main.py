@@ -35,7 +35,7 @@ CONCURRENCY: Final = 4
 PACE: Final = Pace()
 
 ENDING: Final = 1.0
-"""Seconds for the loops to finish their round; the one that listens never does."""
+"""Seconds for a loop to finish its round before it is cancelled; the one that listens never does by itself."""
 
 
 async def run_worker(
@@ -94,9 +94,7 @@ async def run_until(stop: asyncio.Event, loops: list[Loop]) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run(stop), name=loop.name) for loop in loops]
         await stop.wait()
-        await asyncio.wait(tasks, timeout=ENDING)
-        for task in tasks:
-            task.cancel()
+        await end(tasks)
 
 
 @asynccontextmanager
@@ -109,13 +107,23 @@ async def heart(claims: JobClaims, outage: Outage, pace: Pace) -> AsyncIterator[
         outage.over()
         return pace.heartbeat
 
-    beating = asyncio.create_task(Loop("heart", beat, outage, pace.backoff).run(asyncio.Event()))
+    over = asyncio.Event()
+    beating = asyncio.create_task(Loop("heart", beat, outage, pace.backoff).run(over), name="heart")
     try:
         yield worker_id
     finally:
-        beating.cancel()
-        await asyncio.wait([beating])
+        over.set()
+        await end([beating])
         try:
             await claims.unregister(worker_id)
         except StorageError as error:
             log.warning("worker.not_unregistered", reason=str(error))
+
+
+async def end(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for *tasks*, which have been told to end, and cancel those that do not."""
+    _, late = await asyncio.wait(tasks, timeout=ENDING)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)

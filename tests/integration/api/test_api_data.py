@@ -66,13 +66,12 @@ async def test_a_source_without_data_has_an_empty_page(client, seed):
     assert (body["total_count"], body["data"]) == (0, [])
 
 
-@pytest.mark.parametrize("offset", [3, 10**9, 2**63 - 1])
-async def test_an_offset_beyond_the_end_is_an_empty_page_with_the_total(client, seed, offset):
+async def test_an_offset_beyond_the_end_is_an_empty_page_with_the_total(client, seed):
     seed.records("alpha", 3)
 
-    body = (await client.get("/data", params={"offset": offset, "limit": 100})).json()
-
-    assert (body["total_count"], body["data"], body["offset"]) == (3, [], offset)
+    for offset in (3, 10**9, 2**63 - 1):
+        body = (await client.get("/data", params={"offset": offset, "limit": 100})).json()
+        assert (body["total_count"], body["data"], body["offset"]) == (3, [], offset)
 
 
 async def test_answers_are_what_the_description_promises(client, seed):
@@ -148,82 +147,80 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize("poison", POISON)
-async def test_a_poisoned_row_is_reported_and_the_others_are_served(client, seed, poison):
-    seed.records("alpha", 2)
-    bad = seed.record("alpha", POISON[poison])
-    seed.records("alpha", 2)
+async def test_a_poisoned_row_is_reported_and_the_others_are_served(client, seed):
+    seed.record("alpha", {})
+    bad = [seed.record("alpha", poison) for poison in POISON.values()]
+    seed.record("alpha", {})
 
     with capture_logs() as logs:
         page = await client.get("/data")
-        one = await client.get(f"/data/{bad}")
+        alone = [await client.get(f"/data/{number}") for number in bad]
 
     assert page.status_code == 200
-    assert [r["source_id"] for r in page.json()["data"]] == ["1", "2", "4", "5"]
-    assert page.json()["total_count"] == 5
-    assert {"event": "unreadable_record", "id": bad}.items() <= logs[0].items()
-    assert one.status_code == 500
-    assert one.headers["content-type"] == "application/problem+json"
+    assert [r["source_id"] for r in page.json()["data"]] == ["1", str(len(bad) + 2)]
+    assert page.json()["total_count"] == len(bad) + 2
+    assert [e["id"] for e in logs if e["event"] == "unreadable_record"] == bad
+    assert {(a.status_code, a.headers["content-type"]) for a in alone} == {(500, "application/problem+json")}
 
 
-@pytest.mark.parametrize("time", ["infinity", "-infinity", "12000-01-01", "0044-03-15 BC"])
-async def test_an_impossible_time_spoils_only_its_own_row(client, seed, time):
+async def test_an_impossible_time_spoils_only_its_own_row(client, seed):
     bad, good = seed.records("alpha", 2)
-    seed.connection.execute("UPDATE normalized_data SET updated_at = %s WHERE id = %s", (time, bad))
 
-    assert [r["id"] for r in (await client.get("/data")).json()["data"]] == [good]
-    assert (await client.get(f"/data/{good}")).status_code == 200
+    for time in ("infinity", "-infinity", "12000-01-01", "0044-03-15 BC"):
+        seed.connection.execute("UPDATE normalized_data SET updated_at = %s WHERE id = %s", (time, bad))
+        with capture_logs():
+            page, alone = await client.get("/data"), await client.get(f"/data/{bad}")
+        assert [r["id"] for r in page.json()["data"]] == [good]
+        assert alone.status_code == 500
 
 
-@pytest.mark.parametrize(
-    ("query", "parameter"),
-    [
-        ("limit=0", "limit"),
-        ("limit=-1", "limit"),
-        ("limit=101", "limit"),
-        ("limit=1000000000", "limit"),
-        ("limit=99999999999999999999999", "limit"),
-        (f"limit={'9' * 5000}", "limit"),
-        ("limit=abc", "limit"),
-        ("limit=", "limit"),
-        ("limit=1_0", "limit"),
-        ("limit=%2010", "limit"),
-        ("limit=10.0", "limit"),
-        ("limit=1e1", "limit"),
-        ("limit=%D9%A1", "limit"),
-        ("limit=10%00", "limit"),
-        ("offset=-1", "offset"),
-        ("offset=9223372036854775808", "offset"),
-        ("offset=NaN", "offset"),
-        ("source=", "source"),
-        ("source=Alpha", "source"),
-        ("source=a%00b", "source"),
-        ("source=alpha%0A", "source"),
-        ("source=%ff%fe", "source"),
-        ("source=%ED%A0%80", "source"),
-        ("source=alpha'--", "source"),
-        (f"source={'a' * 51}", "source"),
-        ("source=alpha&source=beta", "source"),
-        ("limit=1&limit=99", "limit"),
-        ("limt=3", "limt"),
-        ("Limit=3", "Limit"),
-        ("sort=id", "sort"),
-        ("source__regex=a", "source__regex"),
-        ("%00=1", "\0"),
-        ("'%20OR%201=1", "' OR 1"),
-    ],
-)
-async def test_wrong_input_is_refused_by_name(client, seed, query, parameter):
+REFUSED = [
+    ("limit=0", "limit"),
+    ("limit=-1", "limit"),
+    ("limit=101", "limit"),
+    ("limit=1000000000", "limit"),
+    ("limit=99999999999999999999999", "limit"),
+    (f"limit={'9' * 5000}", "limit"),
+    ("limit=abc", "limit"),
+    ("limit=", "limit"),
+    ("limit=1_0", "limit"),
+    ("limit=%2010", "limit"),
+    ("limit=10.0", "limit"),
+    ("limit=1e1", "limit"),
+    ("limit=%D9%A1", "limit"),
+    ("limit=10%00", "limit"),
+    ("offset=-1", "offset"),
+    ("offset=9223372036854775808", "offset"),
+    ("offset=NaN", "offset"),
+    ("source=", "source"),
+    ("source=Alpha", "source"),
+    ("source=a%00b", "source"),
+    ("source=alpha%0A", "source"),
+    ("source=%ff%fe", "source"),
+    ("source=%ED%A0%80", "source"),
+    ("source=alpha'--", "source"),
+    (f"source={'a' * 51}", "source"),
+    ("source=alpha&source=beta", "source"),
+    ("limit=1&limit=99", "limit"),
+    ("limt=3", "limt"),
+    ("Limit=3", "Limit"),
+    ("sort=id", "sort"),
+    ("source__regex=a", "source__regex"),
+    ("%00=1", "\0"),
+    ("'%20OR%201=1", "' OR 1"),
+]
+
+
+async def test_wrong_input_is_refused_by_name(client, seed):
     seed.records("alpha", 1)
 
-    answer = await client.get(f"/data?{query}")
-
-    problem = answer.json()
-    assert (answer.status_code, problem["status"]) == (422, 422)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert problem["code"] == "invalid_parameter"
-    assert problem["parameter"] == parameter
-    assert problem["request_id"] == answer.headers["x-request-id"]
+    for query, parameter in REFUSED:
+        answer = await client.get(f"/data?{query}")
+        problem = answer.json()
+        assert (answer.status_code, problem["status"], problem["parameter"]) == (422, 422, parameter), query
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert problem["code"] == "invalid_parameter"
+        assert problem["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_an_unknown_parameter_is_told_its_nearest_known_one(client):
@@ -231,19 +228,16 @@ async def test_an_unknown_parameter_is_told_its_nearest_known_one(client):
     assert "limit, offset, source" in (await client.get("/data?zzzz=3")).json()["hint"]
 
 
-@pytest.mark.parametrize("identity", ["0", "-1", "abc", "1.0", "%00", "9223372036854775808", "9" * 5000])
-async def test_an_impossible_id_is_refused(client, identity):
-    answer = await client.get(f"/data/{identity}")
-
-    assert answer.status_code == 422
-    assert answer.json()["parameter"] == "id"
+async def test_an_impossible_id_is_refused(client):
+    for identity in ("0", "-1", "abc", "1.0", "%00", "9223372036854775808", "9" * 5000):
+        answer = await client.get(f"/data/{identity}")
+        assert (answer.status_code, answer.json()["parameter"]) == (422, "id"), identity
 
 
-@pytest.mark.parametrize("identity", ["1", "9223372036854775807"])
-async def test_a_record_that_is_not_there_is_not_found(client, identity):
-    answer = await client.get(f"/data/{identity}")
-
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+async def test_a_record_that_is_not_there_is_not_found(client):
+    for identity in ("1", "9223372036854775807"):
+        answer = await client.get(f"/data/{identity}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_total_and_rows_are_of_one_moment(client, seed, database_url):

@@ -19,38 +19,30 @@ def problem_in(answer) -> Problem:
     return problem
 
 
-@pytest.mark.parametrize(
-    "path", ["/nothing", "/data/", "/data/1/x", "/etl", "//data", "/DATA", "/%00", "/../etc/passwd"]
-)
-async def test_a_path_that_is_not_there_is_a_problem(client, path):
-    answer = await client.get(path)
-
-    assert (answer.status_code, problem_in(answer).code) == (404, "no_such_path")
+async def test_a_path_that_is_not_there_is_a_problem(client):
+    for path in ("/nothing", "/data/", "/data/1/x", "/etl", "/DATA", "/%00", "/%2e%2e/etc/passwd"):
+        answer = await client.get(path)
+        assert (answer.status_code, problem_in(answer).code) == (404, "no_such_path"), path
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
+async def test_a_method_that_is_not_there_is_a_problem_that_says_which_is(client):
+    for method, path, allowed in (
         ("GET", "/etl/run", "POST"),
         ("POST", "/data", "GET"),
         ("DELETE", "/data/1", "GET"),
         ("PUT", "/", "GET"),
-    ],
-)
-async def test_a_method_that_is_not_there_is_a_problem_that_says_which_is(client, method, path, allowed):
-    answer = await client.request(method, path)
+        ("TRACE", "/runs", "GET"),
+        ("BREW", "/runs", "GET"),
+    ):
+        answer = await client.request(method, path)
+        assert (answer.status_code, problem_in(answer).code) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == allowed
 
-    assert (answer.status_code, problem_in(answer).code) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == allowed
 
-
-@pytest.mark.parametrize(
-    "path", ["/", "/health", "/health/live", "/sources", "/checkpoints", "/docs", "/openapi.json"]
-)
-async def test_a_parameter_where_there_are_none_is_refused(client, path):
-    answer = await client.get(f"{path}?x=1")
-
-    assert (answer.status_code, problem_in(answer).parameter) == (422, "x")
+async def test_a_parameter_where_there_are_none_is_refused(client):
+    for path in ("/", "/health", "/health/live", "/sources", "/checkpoints", "/docs", "/openapi.json"):
+        answer = await client.get(f"{path}?x=1")
+        assert (answer.status_code, problem_in(answer).parameter) == (422, "x"), path
 
 
 async def test_a_body_beyond_the_limit_is_refused(client):
@@ -69,22 +61,28 @@ async def test_a_body_that_never_ends_is_refused_before_its_end(client):
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "", "nonsense"]
-)
-async def test_a_body_of_another_kind_is_refused(client, kind):
-    answer = await client.post("/etl/run/alpha", content=b"full=true", headers={"Content-Type": kind})
-
-    assert (answer.status_code, problem_in(answer).code) == (415, "unsupported_media_type")
+async def test_a_body_of_another_kind_is_refused(client):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml", "", "nonsense"):
+        answer = await client.post("/etl/run/alpha", content=b"full=true", headers={"Content-Type": kind})
+        assert (answer.status_code, problem_in(answer).code) == (415, "unsupported_media_type"), kind
 
 
-@pytest.mark.parametrize(
-    "body", ["[", "NaN", "Infinity", "[]", "null", '{"full": true}', "[" * 1000, '{"a":"\\ud800"}', "\x00"]
-)
-async def test_a_body_that_says_something_is_refused(client, body):
-    answer = await client.post("/etl/run/alpha", content=body, headers={"Content-Type": "application/json"})
-
-    assert (answer.status_code, problem_in(answer).parameter) == (422, "body")
+async def test_a_body_that_says_something_is_refused(client):
+    for body in (
+        "[",
+        "NaN",
+        "Infinity",
+        "[]",
+        "null",
+        '{"full": true}',
+        "[" * 1000,
+        '{"a":"\\ud800"}',
+        "\x00",
+    ):
+        answer = await client.post(
+            "/etl/run/alpha", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert (answer.status_code, problem_in(answer).parameter) == (422, "body"), body
 
 
 async def test_an_empty_object_is_no_body(client):
@@ -94,9 +92,11 @@ async def test_an_empty_object_is_no_body(client):
 
 
 async def test_a_busy_pool_is_answered_with_503_and_when_to_come_back(serve):
-    async with serve(db_pool_size=1, db_max_overflow=0, db_pool_timeout_seconds=0.05) as service:
-        async with service.runtime.database.driver_transaction():
-            answer = await service.client.get("/data")
+    async with (
+        serve(db_pool_size=1, db_max_overflow=0, db_pool_timeout_seconds=0.05) as service,
+        service.runtime.database.driver_transaction(),
+    ):
+        answer = await service.client.get("/data")
 
     assert (answer.status_code, problem_in(answer).code) == (503, "database_unavailable")
     assert int(answer.headers["retry-after"]) > 0
@@ -159,7 +159,8 @@ async def test_a_wrong_answer_of_our_own_is_a_500_without_the_answer(service):
     async def wrong() -> dict[str, str]:
         return {"secret": "hunter2"}
 
-    answer = await service.client.get("/wrong")
+    with capture_logs():
+        answer = await service.client.get("/wrong")
 
     assert (answer.status_code, problem_in(answer).code) == (500, "internal_error")
     assert "hunter2" not in answer.text

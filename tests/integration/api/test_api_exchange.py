@@ -9,20 +9,19 @@ from structlog.testing import capture_logs
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("path", ["/data", "/health/live", "/nothing", "/data?limit=0", "/docs"])
-async def test_every_answer_has_an_id_a_duration_and_the_headers_that_cost_nothing(client, path):
-    headers = (await client.get(path)).headers
+async def test_every_answer_has_an_id_a_duration_and_the_headers_that_cost_nothing(client):
+    for path in ("/data", "/health/live", "/nothing", "/data?limit=0", "/docs"):
+        headers = (await client.get(path)).headers
+        assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"])
+        assert re.fullmatch(r"app;dur=[0-9.]+", headers["server-timing"])
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-frame-options"] == "DENY"
 
-    assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"])
-    assert re.fullmatch(r"app;dur=[0-9.]+", headers["server-timing"])
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
-    assert headers["x-frame-options"] == "DENY"
 
-
-@pytest.mark.parametrize("path", ["/runs", "/stats", "/sources", "/checkpoints", "/health", "/data/1"])
-async def test_what_operators_see_is_not_kept_by_caches(client, path):
-    assert (await client.get(path)).headers["cache-control"] == "no-store"
+async def test_what_operators_see_is_not_kept_by_caches(client):
+    for path in ("/runs", "/stats", "/sources", "/checkpoints", "/health", "/data/1"):
+        assert (await client.get(path)).headers["cache-control"] == "no-store", path
 
 
 async def test_an_id_of_the_callers_own_is_taken_over(client):
@@ -31,12 +30,10 @@ async def test_an_id_of_the_callers_own_is_taken_over(client):
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "my.Request_id-1"
 
 
-@pytest.mark.parametrize("given", ["", " ", "a b", "a" * 65, "a\x1b[31m", 'a"b', "a,b", "\u00e9"])
-async def test_an_id_that_is_not_sane_is_replaced(client, given):
-    answer = await client.get("/data", headers={"X-Request-ID": given.encode()})
-
-    assert answer.headers["x-request-id"] != given
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+async def test_an_id_that_is_not_sane_is_replaced(client):
+    for given in ("", " ", "a b", "a" * 65, "a\x1b[31m", 'a"b', "a,b", "\u00e9"):
+        answer = await client.get("/data", headers={"X-Request-ID": given.encode()})
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
 async def test_each_request_leaves_one_line_with_the_route_and_no_values(client):

@@ -94,13 +94,12 @@ async def test_with_the_database_frozen_it_answers_all_the_same(serve, wire):
         assert (await service.client.get("/health/ready")).status_code == 200
         wire.freeze()
 
-        with anyio.fail_after(30):  # not a figure, but for ever is what it would be
-            live = await service.client.get("/health/live")
-            answers = await asyncio.gather(*(service.client.get("/health/ready") for _ in range(20)))
+        live = await service.client.get("/health/live")
+        answers = await asyncio.gather(*(service.client.get("/health/ready") for _ in range(20)))
 
         assert live.status_code == 200
-        assert {a.status_code for a in answers} == {503}
-        assert {a.json()["detail"] for a in answers} <= {"database_timeout", "database_unavailable"}
+        # `database_unavailable` would mean that it waited until the connection gave up.
+        assert {(a.status_code, a.json()["detail"]) for a in answers} == {(503, "database_timeout")}
 
 
 async def test_it_is_ready_again_when_the_database_is(serve, wire):
@@ -110,14 +109,18 @@ async def test_it_is_ready_again_when_the_database_is(serve, wire):
         wire.flowing.set()
 
         with anyio.fail_after(30):
-            while (await service.client.get("/health/ready")).status_code != 200:
-                await asyncio.sleep(0.05)
+            while True:
+                ready = await service.client.get("/health/ready")  # waits for the database by itself
+                if ready.status_code == 200:
+                    break
 
 
 async def test_a_pool_that_is_exhausted_does_not_make_it_unhealthy(serve):
-    async with serve(db_pool_size=1, db_max_overflow=0, db_pool_timeout_seconds=0.05) as service:
-        async with service.runtime.database.driver_transaction():
-            assert (await service.client.get("/health/ready")).status_code == 200
+    async with (
+        serve(db_pool_size=1, db_max_overflow=0, db_pool_timeout_seconds=0.05) as service,
+        service.runtime.database.driver_transaction(),
+    ):
+        assert (await service.client.get("/health/ready")).status_code == 200
 
 
 async def test_a_database_without_our_tables_is_not_ready(client, seed):

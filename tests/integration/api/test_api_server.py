@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import httpx2
 import pytest
@@ -12,10 +13,14 @@ pytestmark = pytest.mark.anyio
 
 
 class Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
     async def __aenter__(self) -> int:
+        self.ready = asyncio.Event()
         self.task = asyncio.create_task(self.serve())
-        while not self.started:
-            await asyncio.sleep(0.01)
+        await self.ready.wait()
         return self.servers[0].sockets[0].getsockname()[1]
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,6 +1,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -46,6 +48,28 @@ def test_the_second_signal_cancels_and_the_first_one_decides_the_exit_code():
 
     assert run_stoppable(work, Second.CANCEL) == 143
     assert undone == [True]
+
+
+@pytest.mark.parametrize(("second", "signals"), [("EXIT", 2), ("CANCEL", 3)])
+def test_whoever_insists_ends_the_process_at_once(second, signals):
+    code = f"""
+import asyncio, os, signal
+from kasparro.cli.stopping import Second, run_stoppable
+
+async def work(stop):
+    while True:
+        for _ in range({signals}):
+            os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+run_stoppable(work, Second.{second})
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+
+    assert (ended.returncode, ended.stderr) == (143, b"")
 
 
 def test_an_error_during_the_end_is_not_hidden():

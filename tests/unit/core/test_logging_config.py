@@ -9,20 +9,14 @@ from pathlib import Path
 import pytest
 import structlog
 
+from cli_process import logging_put_back
 from kasparro.core.logging_config import configure_logging
 
 
 @pytest.fixture(autouse=True)
 def logging_as_before():
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level, threading.excepthook, sys.unraisablehook)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), logging_put_back():
         yield
-        logging.captureWarnings(False)
-    root.handlers[:], _, threading.excepthook, sys.unraisablehook = before
-    root.setLevel(before[1])
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture

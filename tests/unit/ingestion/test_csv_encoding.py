@@ -9,10 +9,12 @@ import pytest
 from kasparro.core.errors import PermanentSourceError, UnexpectedContent
 from kasparro.ingestion.csv.encoding import Encoding, declared_encoding, detect_encoding
 
-FRENCH = "id,ville\n1,Orléans\n2,Besançon\n3,Nîmes\n4,L’Haÿ-les-Roses\n5,Sète\n6,Mâcon\n7,Épinal\n"
+FRENCH = "id,ville\n1,Orléans\n2,Besançon\n3,Nîmes\n4,L\u2019Haÿ-les-Roses\n5,Sète\n6,Mâcon\n7,Épinal\n"
 GERMAN = "id,ort\n1,München\n2,Köln\n3,Düsseldorf\n4,Nürnberg\n5,Saarbrücken\n6,Straße am Börsenplatz\n"
-POLISH = "id,miasto\n1,Łódź jest największym miastem w środkowej Polsce\n2,Zażółć gęślą jaźń proszę państwa\n" * 5
-RUSSIAN = "id,город\n1,Москва является крупнейшим городом России\n2,Санкт-Петербург стоит на берегу моря\n" * 5
+POLISH = (
+    "id,miasto\n1,Łódź jest największym miastem w środkowej Polsce\n2,Zażółć gęślą jaźń proszę państwa\n" * 5
+)
+RUSSIAN = "id,город\n1,Москва является крупнейшим городом России\n2,Санкт-Петербург находится далеко\n" * 5
 
 
 def detect(content: bytes, *, complete: bool = True) -> Encoding:
@@ -40,13 +42,17 @@ def test_a_character_cut_at_the_end_of_the_sample_is_no_fault() -> None:
     assert detect(cut, complete=True).how == "guess"
 
 
-@pytest.mark.parametrize("text", [FRENCH, GERMAN, "name\nJosé\n", "price\n5 €\n", "id,name\n1,Müller\n2,Smith\n"])
+@pytest.mark.parametrize(
+    "text", [FRENCH, GERMAN, "name\nJosé\n", "price\n5 €\n", "id,name\n1,Müller\n2,Smith\n"]
+)
 def test_western_text_is_windows_1252(text: str) -> None:
     found = detect(text.encode("cp1252"))
     assert (found.name, found.how) == ("cp1252", "guess")
 
 
-@pytest.mark.parametrize(("text", "codec"), [(POLISH, "cp1250"), (RUSSIAN, "cp1251"), ("名前,都市\n田中,東京\n" * 20, "shift_jis")])
+@pytest.mark.parametrize(
+    ("text", "codec"), [(POLISH, "cp1250"), (RUSSIAN, "cp1251"), ("名前,都市\n田中,東京\n" * 20, "shift_jis")]
+)
 def test_other_text_is_read_right_or_not_at_all(text: str, codec: str) -> None:
     content = text.encode(codec)
     try:

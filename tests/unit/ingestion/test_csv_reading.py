@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.csv.reading import CsvReading
@@ -20,10 +21,25 @@ from kasparro.schemas.ingest import FileOrigin, Page, RawRecord, RejectReason
 
 HEADER = ("id", "name", "note")
 CELL = st.text(
-    st.one_of(st.sampled_from("ab,;|\t\"'\\\n\r 0é€"), st.characters(codec="utf-8", exclude_characters="\ufeff")), max_size=8
+    st.one_of(
+        st.sampled_from("ab,;|\t\"'\\\n\r 0é€"), st.characters(codec="utf-8", exclude_characters="\ufeff")
+    ),
+    max_size=8,
 )
 WESTERN = st.text(st.sampled_from("ab,;|\t\"'\\\n\r 0éÿ"), max_size=8)
-ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1", "cp037", "iso2022_jp_2", "gb18030"]
+ENCODINGS = [
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "cp1252",
+    "latin-1",
+    "cp037",
+    "iso2022_jp_2",
+    "gb18030",
+]
 CHARSET = {"cp1252", "latin-1", "cp037", "iso2022_jp_2"}
 
 
@@ -44,6 +60,9 @@ def tables(draw: st.DrawFn) -> Written:
     delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
     quotechar, escapechar = draw(st.sampled_from([('"', None), ("'", None), ('"', "^")]))
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    line_ends = any(
+        "\r" in cell or "\n" in cell for row in rows for cell in row
+    )  # the writer forgets to quote some
     text = io.StringIO(newline="")
     writer = csv.writer(
         text,
@@ -52,7 +71,7 @@ def tables(draw: st.DrawFn) -> Written:
         escapechar=escapechar,
         doublequote=escapechar is None,
         lineterminator=end,
-        quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
+        quoting=csv.QUOTE_MINIMAL if draw(st.booleans()) and not line_ends else csv.QUOTE_ALL,
     )
     writer.writerow(HEADER)
     for row in rows:
@@ -62,7 +81,12 @@ def tables(draw: st.DrawFn) -> Written:
     content = text.getvalue()
     if draw(st.booleans()):
         content = content.removesuffix(end)
-    declared = {"delimiter": delimiter, "quotechar": quotechar, "escapechar": escapechar, "encoding": encoding}
+    declared = {
+        "delimiter": delimiter,
+        "quotechar": quotechar,
+        "escapechar": escapechar,
+        "encoding": encoding,
+    }
     return Written(rows, content.encode(encoding), declared)
 
 
@@ -93,7 +117,9 @@ def origin(record: Any) -> FileOrigin:
 
 def alone(content: bytes, record: RawRecord, declared: dict[str, Any]) -> list[list[str]]:
     """Parse the bytes of one record and nothing else."""
-    codec = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}.get(declared["encoding"], declared["encoding"])
+    codec = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}.get(
+        declared["encoding"], declared["encoding"]
+    )
     text = content[origin(record).byte_start : origin(record).byte_end].decode(codec)
     names = ("delimiter", "quotechar", "escapechar")
     return list(csv.reader(io.StringIO(text, newline=""), **{name: declared[name] for name in names}))
@@ -105,7 +131,13 @@ def folder() -> Any:
         yield Path(name)
 
 
-SLOW = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> Any:
+    with capture_logs():
+        yield
+
+
+SLOW = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW
@@ -117,7 +149,9 @@ def test_every_table_comes_back_with_exact_byte_ranges(folder: Path, table: Writ
     assert not any(page.rejects for page in pages)
     found = records(pages)
     assert list(map(cells, found)) == table.rows
-    assert [alone(table.content, record, table.declared) for record in found] == [[list(row)] for row in table.rows]
+    assert [alone(table.content, record, table.declared) for record in found] == [
+        [list(row)] for row in table.rows
+    ]
     assert sum(page.size for page in pages) == len(table.content)
     assert [len(page.records) for page in pages[:-1]] == [page_size] * (len(pages) - 1)
     assert all(page.cursor for page in pages[:-1])
@@ -136,7 +170,12 @@ def test_resuming_after_any_page_gives_exactly_the_rest(folder: Path, table: Wri
 
 @SLOW
 @given(
-    st.lists(st.sampled_from([b"1,2\n", b'"', b"\n", b"\r", b",", b"a", b'a","', b'""', b'"x\ny",2\n', b"\xff", b"1,2,3\r\n"]), max_size=40),
+    st.lists(
+        st.sampled_from(
+            [b"1,2\n", b'"', b"\n", b"\r", b",", b"a", b'a","', b'""', b'"x\ny",2\n', b"\xff", b"1,2,3\r\n"]
+        ),
+        max_size=40,
+    ),
     st.sampled_from([{}, {"quotechar": None}, {"escapechar": "a"}]),
 )
 def test_whatever_the_bytes_every_one_is_in_one_record_one_reject_or_a_blank_line(
@@ -147,13 +186,17 @@ def test_whatever_the_bytes_every_one_is_in_one_record_one_reject_or_a_blank_lin
     path.write_bytes(content)
     pages = read(path, 3, encoding="utf-8", delimiter=",", **declared)
     spans = sorted(
-        (origin(item).byte_start, origin(item).byte_end, origin(item).line) for page in pages for item in (*page.records, *page.rejects)
+        (origin(item).byte_start, origin(item).byte_end, origin(item).line)
+        for page in pages
+        for item in (*page.records, *page.rejects)
     )
     at = len(b"id,name\n")
     for start, end, line in spans:
         assert content[at:start].strip(b"\r\n") == b""
         assert start < end
-        assert line == 1 + len(content[:start].splitlines()) - (content[:start].endswith(b"\r") and content[start : start + 1] == b"\n")
+        assert line == 1 + len(content[:start].splitlines()) - (
+            content[:start].endswith(b"\r") and content[start : start + 1] == b"\n"
+        )
         at = end
     assert content[at:].strip(b"\r\n") == b""
 
@@ -181,7 +224,7 @@ def test_a_cursor_names_the_next_record_and_the_file(tmp_path: Path) -> None:
 def test_a_cursor_that_does_not_fit_starts_from_the_beginning(tmp_path: Path, other: dict[str, Any]) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"id\n1\n2\n3\n")
-    first, *rest = read(path, 1)
+    first, *_ = read(path, 1)
     assert first.cursor is not None
     assert len(records(read(path, 1, first.cursor))) == 2
     assert len(records(read(path, 1, {**first.cursor, **other}))) == 3

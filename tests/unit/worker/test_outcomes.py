@@ -94,6 +94,7 @@ async def test_a_run_that_came_to_its_end_is_done_however_it_ended(status):
 async def test_a_run_cut_off_by_the_stop_is_handed_over():
     cut_off = report(RunStatus.FAILED, RunInterrupted.code)
     assert await outcome_of(cut_off, stopping=True) == Interrupted()
+    assert await outcome_of(cut_off) == Ended(cut_off), "nobody told this worker to stop"
     assert await outcome_of(report(RunStatus.FAILED, "source_refused"), stopping=True) != Interrupted()
     assert await outcome_of(report(RunStatus.SUCCESS), stopping=True) == Ended(report(RunStatus.SUCCESS))
     assert await settled(Interrupted()) == ("release",)

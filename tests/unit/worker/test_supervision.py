@@ -66,16 +66,16 @@ async def test_the_wait_ends_at_the_alarm_and_at_the_stop():
 async def test_an_alarm_during_a_round_is_not_lost():
     async with asyncio.timeout(10):
         stop = asyncio.Event()
-        loop = Loop("claims", lambda: step(), Outage(), longest_pause=0)
+        alarm = asyncio.Event()
         rounds = 0
 
         async def step() -> float:
             nonlocal rounds
             rounds += 1
-            loop.alarm.set() if rounds == 1 else stop.set()
+            (alarm if rounds == 1 else stop).set()
             return 3600.0
 
-        await loop.run(stop)
+        await Loop("claims", step, Outage(), longest_pause=0, alarm=alarm).run(stop)
         assert rounds == 2
 
 

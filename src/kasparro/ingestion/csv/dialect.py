@@ -101,6 +101,6 @@ def _share(widths: list[int], header: Header) -> tuple[float, int]:
 
 
 def _raise_cell_limit() -> None:
-    """Let cells grow to `RECORD_LIMIT`: the library's limit is one for the whole process, ours is per record."""
-    if csv.field_size_limit() < RECORD_LIMIT:
-        csv.field_size_limit(RECORD_LIMIT)
+    """Let cells grow beyond `RECORD_LIMIT`: the library's limit is one for the whole process, ours is per record."""
+    if csv.field_size_limit() < 2 * RECORD_LIMIT:
+        csv.field_size_limit(2 * RECORD_LIMIT)

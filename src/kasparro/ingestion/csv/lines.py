@@ -32,11 +32,16 @@ class LineEnds:
         if self._ascii:
             return run.splitlines(keepends=True)
         ends = [end.end() for end in self._end.finditer(run) if end.start() % self._unit == 0]
-        cuts = [0, *ends] if ends and ends[-1] == len(run) else [0, *ends, len(run)]
+        cuts = [0, *ends]
+        if cuts[-1] < len(run):
+            cuts.append(len(run))
         return [run[start:end] for start, end in pairwise(cuts)]
 
     def after(self, run: bytes, start: int) -> int:
         """Return where the line that begins at *start* ends, its end included."""
+        if self._unit == 1:
+            end = self._end.search(run, start)
+            return end.end() if end else len(run)
         ends = self._end.finditer(run, start)
         return next((end.end() for end in ends if (end.start() - start) % self._unit == 0), len(run))
 

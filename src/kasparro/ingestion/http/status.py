@@ -60,7 +60,7 @@ def _is_passing(status: int) -> bool:
 def _until(date: str, now: datetime) -> float | None:
     try:
         when = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
     return max(0.0, math.ceil((aware - now).total_seconds()))

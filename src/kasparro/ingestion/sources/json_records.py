@@ -16,6 +16,7 @@ import msgspec
 
 from kasparro.core.errors import UnexpectedContent
 from kasparro.ingestion.sources.json_split import BLANKS, split_array, split_object
+from kasparro.ingestion.values import depth
 from kasparro.schemas.ingest import RejectReason
 
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
@@ -25,6 +26,9 @@ _exact = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _ESCAPE: Final = re.compile(rb"\\(?:(u[0-9a-fA-F]{4})|.)", re.DOTALL)
 _LONGEST_INT: Final = 4_000
+
+DEEPEST: Final = 500
+"""Levels of nesting up to which an element is handed on as it is: less than PostgreSQL and every parser on the way take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def is_object(text: bytes) -> bool:
 def elements(array: bytes) -> list[Element]:
     """The elements of an array. Raises `TruncatedContent` when it ends early, `UnexpectedContent` when it is none."""
     try:
-        return [bytes(raw) for raw in _elements(array)]
+        return [_shallow(bytes(raw)) for raw in _elements(array)]
     except (msgspec.DecodeError, RecursionError):
         return [_checked(text) for text in split_array(array)]
 
@@ -106,11 +110,22 @@ def _checked(text: bytes) -> Element:
     try:
         _raw(text)
     except RecursionError:
-        return _flaw(text, RejectReason.TOO_DEEP, "nested too deeply for any parser")
+        return _too_deep(text)
     except msgspec.DecodeError as error:
         if not _is_json_but_for_surrogates(text):
             return _flaw(text, RejectReason.INVALID_JSON, str(error))
+    return _shallow(text)
+
+
+def _shallow(text: bytes) -> Element:
+    """How deep a parser goes differs between Python versions; this does not."""
+    if text.count(b"{") + text.count(b"[") > DEEPEST and depth(text) > DEEPEST:
+        return _too_deep(text)
     return text
+
+
+def _too_deep(text: bytes) -> Flaw:
+    return _flaw(text, RejectReason.TOO_DEEP, f"nested more than {DEEPEST} levels deep")
 
 
 def _is_json_but_for_surrogates(text: bytes) -> bool:

@@ -43,6 +43,12 @@ async def test_what_was_packed_comes_out_in_chunks_of_any_size(data, encoding, p
     assert body == Body(data, len(sent))
 
 
+@pytest.mark.parametrize("beyond", [0, 1, 5, 40, 250])
+async def test_what_the_inflater_still_holds_when_all_input_is_used_up_is_not_lost(beyond):
+    data = (b"ab" * MIB)[: 256 * 1024 + beyond]
+    assert (await read(packed(data, "raw deflate"), "deflate", size=MIB)).content == data
+
+
 @given(st.binary(min_size=1, max_size=300), st.sampled_from(["gzip", "deflate", "raw deflate"]), st.data())
 @settings(deadline=None)
 async def test_a_cut_is_noticed_wherever_it_is(data, encoding, draw):

@@ -113,10 +113,18 @@ def test_a_lone_surrogate_does_not_excuse_other_faults(element):
 
 
 def test_nesting_that_no_parser_takes_is_said_to_be_too_deep():
-    deep = b"[" * 100_000 + b"]" * 100_000
-    first, second = json_records.elements(b"[%s, 1]" % deep)
-    assert isinstance(first, Flaw)
-    assert (first.reason, second) == (RejectReason.TOO_DEEP, b"1")
+    for levels in (501, 900, 100_000):
+        deep = b"[" * levels + b"]" * levels
+        first, second = json_records.elements(b"[%s, 1]" % deep)
+        assert isinstance(first, Flaw)
+        assert (first.reason, second) == (RejectReason.TOO_DEEP, b"1")
+        assert json.loads(first.payload).encode() == deep
+
+
+def test_nesting_that_parsers_take_is_handed_on():
+    deep = b"[" * 500 + b"]" * 500
+    wide = b'["%s", %s]' % (b"[" * 600, b"[1]," * 600 + b"1")
+    assert json_records.elements(b"[%s, %s]" % (deep, wide)) == [deep, wide]
 
 
 def test_a_long_string_without_an_end_takes_no_longer_than_it_is_long():

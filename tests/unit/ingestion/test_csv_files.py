@@ -1,0 +1,197 @@
+"""Opening files: what is no file is refused, what is compressed is unpacked, what changes is noticed."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kasparro.core.errors import (
+    PermanentSourceError,
+    SourceChanged,
+    SourceError,
+    TransientSourceError,
+    TruncatedContent,
+    UnexpectedContent,
+)
+from kasparro.ingestion.csv.files import SourceFile
+
+CONTENT = b"id,name\n" + b"".join(
+    b"%d,name %d\n" % (number, number * 7919 % 10007) for number in range(20_000)
+)
+
+
+def content(path: Path) -> bytes:
+    file = SourceFile(path)
+    try:
+        return b"".join(iter(lambda: file.read(10_000), b""))
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("a.csv", bytes),
+        ("a.csv.gz", gzip.compress),
+        ("a.GZ", gzip.compress),
+        ("a.bz2", bz2.compress),
+        ("a.xz", lzma.compress),
+        ("gzip-by-content.csv", gzip.compress),
+        ("two-members.gz", lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:])),
+    ],
+)
+def test_plain_and_compressed_files_give_their_content(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(pack(CONTENT))
+    assert content(path) == CONTENT
+    file = SourceFile(path)
+    try:
+        assert file.size == (len(CONTENT) if name == "a.csv" else None)
+        file.read(50_000)
+        for offset in (100_000, 10):
+            file.seek(offset)
+            assert file.read(20) == CONTENT[offset : offset + 20]
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_a_truncated_file_is_transient_and_a_corrupt_one_is_not(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = pack(CONTENT)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(packed[:-20])
+    with pytest.raises(TruncatedContent, match=r"read up to byte \d+"):
+        content(path)
+    path.write_bytes(packed[:2000] + b"\xff" * 500 + packed[2500:])
+    with pytest.raises(UnexpectedContent, match=r"corrupt \(read up to byte \d+\)"):
+        content(path)
+    path.write_bytes(b"id,name\n1,2\n")
+    with pytest.raises(UnexpectedContent, match="corrupt"):
+        content(path)
+
+
+@pytest.mark.parametrize(("magic", "what"), [(b"PK\x03\x04", "a zip archive"), (b"\x28\xb5\x2f\xfd", "zstd")])
+def test_formats_that_are_not_read_are_named(tmp_path: Path, magic: bytes, what: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(magic + b"rest")
+    with pytest.raises(UnexpectedContent, match=what):
+        SourceFile(path)
+
+
+def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        PermanentSourceError, match=r"no such file\. `path` is one file, relative to the folder"
+    ) as raised:
+        SourceFile(tmp_path / "none.csv")
+    assert raised.value.place == str(tmp_path / "none.csv")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id\n")
+    path.chmod(0)
+    with pytest.raises(PermanentSourceError, match="permission"):
+        SourceFile(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))
+        for path, what in [
+            (tmp_path, "a directory"),
+            (tmp_path / "pipe", "a named pipe"),
+            (tmp_path / "link", "a named pipe"),
+            (tmp_path / "socket", "a socket"),
+            (Path("/dev/zero"), "a device"),
+        ]:
+            with pytest.raises(PermanentSourceError, match=what):
+                SourceFile(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "file/below"])
+def test_an_unusable_path_is_a_source_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PermanentSourceError):
+        SourceFile(tmp_path / name)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="a file whose reading fails is only known on Linux"
+)
+def test_a_read_error_carries_its_errno() -> None:
+    with pytest.raises(TransientSourceError, match="EIO") as raised:
+        SourceFile(Path("/proc/self/mem"))
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def change_nothing(path: Path) -> None:
+    path.read_bytes()
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"1\n")
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 3)
+
+
+def rewrite(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(path.read_bytes().swapcase())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def replace(path: Path) -> None:
+    status = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+
+
+@pytest.mark.parametrize("change", [append, truncate, rewrite, replace, Path.unlink])
+def test_every_change_is_noticed(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(CONTENT)
+    file = SourceFile(path)
+    try:
+        change_nothing(path)
+        file.check_unchanged()
+        change(path)
+        with pytest.raises(SourceChanged) as raised:
+            file.check_unchanged()
+        assert isinstance(raised.value, SourceError)
+    finally:
+        file.close()
+
+
+def test_the_fingerprint_tells_one_file_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    prints = []
+    for data in (b"id\n1\n", b"id\n2\n", b"id\n1\n3\n"):
+        path.write_bytes(data)
+        file = SourceFile(path)
+        prints.append(file.fingerprint)
+        file.close()
+    assert len({one["head_sha256"] for one in prints}) == 3
+    assert [one["size"] for one in prints] == [5, 5, 7]
