@@ -4,6 +4,7 @@ import signal
 import urllib.request
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cli_process import CSV, PATIENCE, Kasparro, gated_api

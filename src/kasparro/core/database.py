@@ -147,16 +147,19 @@ class Database:
             self.url, connect_timeout=CONNECT_SECONDS, application_name=self.options.name
         )
         connection.deadline = self.options.statement + GRACE_SECONDS
-        if connection.info.server_version < MINIMUM_SERVER:
+        try:
+            await self._configure(connection)
+        except BaseException:  # cancelled as well: nobody else knows of this connection yet
             await connection.close()
+            raise
+        return connection
+
+    async def _configure(self, connection: DeadlineConnection) -> None:
+        if connection.info.server_version < MINIMUM_SERVER:
             raise SchemaMismatch(
                 f"the server is PostgreSQL {connection.info.server_version // 10000}",
                 hint="Kasparro needs PostgreSQL 15 or newer",
             )
-        await self._configure(connection)
-        return connection
-
-    async def _configure(self, connection: DeadlineConnection) -> None:
         milliseconds = {
             "statement_timeout": self.options.statement,
             "lock_timeout": self.options.lock,

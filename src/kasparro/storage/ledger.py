@@ -17,24 +17,25 @@ WITH checkpoint AS (INSERT INTO etl_checkpoint (source) VALUES (%(source)s) ON C
 INSERT INTO etl_totals (source) VALUES (%(source)s) ON CONFLICT (source) DO NOTHING
 """
 
-FAIL_DEAD_RUNS = """
-UPDATE etl_run
-SET status = 'failed', end_time = now(), duration_ms = extract(epoch FROM now() - start_time) * 1000,
+FAIL_THE_DEAD = """
+UPDATE etl_run AS run
+SET status = 'failed', end_time = heartbeat, duration_ms = extract(epoch FROM heartbeat - start_time) * 1000,
     error_message = 'interrupted: the process that ran it is gone (last sign of life '
-        || to_char(coalesce(heartbeat, start_time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC)'
-WHERE source = %(source)s AND status = 'in_progress' AND run_id <> %(run_id)s
-RETURNING run_id
+        || to_char(heartbeat AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC)'
+WHERE status = 'in_progress' AND heartbeat IS NOT NULL
 """
+"""A run ends when it was last heard of. One without a heartbeat was opened by hand, and nobody takes it for dead."""
 
-BEGIN = """
-INSERT INTO etl_run (run_id, source, metadata, heartbeat)
-VALUES (%(run_id)s, %(source)s, %(metadata)s, clock_timestamp())
-"""
+FAIL_DEAD_RUNS = f"{FAIL_THE_DEAD} AND source = %(source)s RETURNING run_id"
+
+OPEN = "INSERT INTO etl_run (run_id, source, metadata) VALUES (%(run_id)s, %(source)s, %(metadata)s)"
+
+FIRST_HEARTBEAT = "UPDATE etl_run SET heartbeat = clock_timestamp() WHERE run_id = %(run_id)s"
 
 SET = ", ".join(f"{name} = {name} + %({name})s" for name in NAMES)
 
 COUNT_RUN = f"""
-UPDATE etl_run SET {SET}, heartbeat = clock_timestamp()
+UPDATE etl_run SET {SET}, heartbeat = CASE WHEN heartbeat IS NOT NULL THEN clock_timestamp() END
 WHERE run_id = %(run_id)s RETURNING {", ".join(NAMES)}
 """
 
@@ -48,7 +49,7 @@ HEARTBEAT = (
 
 END = """
 UPDATE etl_run
-SET status = %(status)s, error_message = %(error)s, end_time = clock_timestamp(), heartbeat = clock_timestamp(),
+SET status = %(status)s, error_message = %(error)s, end_time = clock_timestamp(),
     duration_ms = extract(epoch FROM clock_timestamp() - start_time) * 1000
 WHERE run_id = %(run_id)s AND status = 'in_progress'
 """
@@ -71,6 +72,7 @@ async def begin_run(
     if dead:
         await connection.execute(MARK_SOURCE, parameters | {"status": RunStatus.FAILED})
     await open_run(connection, source, run_id, {**details, **resumes})
+    await connection.execute(FIRST_HEARTBEAT, parameters)
 
 
 async def open_run(
@@ -78,7 +80,7 @@ async def open_run(
 ) -> None:
     parameters = {"source": source, "run_id": run_id}
     await connection.execute(PREPARE_SOURCE, parameters)
-    await connection.execute(BEGIN, parameters | {"metadata": Jsonb(dict(details))})
+    await connection.execute(OPEN, parameters | {"metadata": Jsonb(dict(details))})
 
 
 async def source_of(connection: AsyncConnection[Any], run_id: RunId) -> SourceName | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kasparro.core.database import Database
 from kasparro.schemas.ingest import RunId, RunStatus
-from kasparro.storage.ledger import MARK_SOURCE
+from kasparro.storage.ledger import FAIL_THE_DEAD, MARK_SOURCE
 
 
 async def fail_stale_runs(database: Database, lease_seconds: float) -> list[RunId]:
@@ -15,16 +15,8 @@ async def fail_stale_runs(database: Database, lease_seconds: float) -> list[RunI
     """
     async with database.driver_transaction() as connection:
         cursor = await connection.execute(
-            """
-            UPDATE etl_run AS run
-               SET status = 'failed',
-                   end_time = coalesce(heartbeat, start_time),
-                   duration_ms = 1000 * extract(epoch FROM coalesce(heartbeat, start_time) - start_time),
-                   error_message = format(
-                       'interrupted: the process that ran it is gone (last sign of life %%s UTC)',
-                       to_char(coalesce(heartbeat, start_time) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
-             WHERE status = 'in_progress'
-               AND coalesce(heartbeat, start_time) < clock_timestamp() - make_interval(secs => %s)
+            f"""
+            {FAIL_THE_DEAD} AND heartbeat < clock_timestamp() - make_interval(secs => %s)
                AND NOT EXISTS (
                    SELECT FROM source_lease AS lease
                     WHERE lease.source = run.source AND lease.run_id = run.run_id
