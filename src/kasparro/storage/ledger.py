@@ -26,6 +26,14 @@ WHERE status = 'in_progress' AND heartbeat IS NOT NULL
 """
 """A run ends when it was last heard of. One without a heartbeat was opened by hand, and nobody takes it for dead."""
 
+GONE = """status = 'in_progress' AND heartbeat < clock_timestamp() - make_interval(secs => %(lease_seconds)s)
+    AND NOT EXISTS (
+        SELECT FROM source_lease AS lease
+        WHERE lease.source = run.source AND lease.run_id = run.run_id
+            AND lease.holder IS NOT NULL AND lease.expires_at > clock_timestamp()
+    )"""
+"""Nobody has heard of the process of this run for longer than a lease, by the database's clock."""
+
 FAIL_DEAD_RUNS = f"{FAIL_THE_DEAD} AND source = %(source)s RETURNING run_id"
 
 OPEN = "INSERT INTO etl_run (run_id, source, metadata) VALUES (%(run_id)s, %(source)s, %(metadata)s)"

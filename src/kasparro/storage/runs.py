@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from kasparro.core.database import Database
 from kasparro.schemas.data import ETLStats, RunSummary, SourceStats
 from kasparro.schemas.ingest import RunStatus
+from kasparro.storage.ledger import GONE
 from kasparro.storage.reading import only_source, snapshot
 
 
@@ -121,14 +122,7 @@ def _latest_time(times: Iterable[datetime | None]) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-# The same rule by which workers fail such runs; by the database's clock, which also decides who may write.
-STALE = """status = 'in_progress'
-    AND coalesce(heartbeat, start_time) < clock_timestamp() - make_interval(secs => %(lease_seconds)s)
-    AND NOT EXISTS (
-        SELECT FROM source_lease AS lease
-        WHERE lease.source = run.source AND lease.run_id = run.run_id
-            AND lease.holder IS NOT NULL AND lease.expires_at > clock_timestamp()
-    ) AS stale"""
+STALE = f"coalesce({GONE}, false) AS stale"
 COLUMNS = f"""run_id, source, status, records_processed, records_inserted, records_updated, records_unchanged,
     records_failed, records_duplicates, start_time, end_time, duration_ms, error_message, metadata, {STALE}"""
 RUNS = f"SELECT {COLUMNS} FROM etl_run AS run"

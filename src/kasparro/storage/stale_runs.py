@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kasparro.core.database import Database
 from kasparro.schemas.ingest import RunId, RunStatus
-from kasparro.storage.ledger import FAIL_THE_DEAD, MARK_SOURCE
+from kasparro.storage.ledger import FAIL_THE_DEAD, GONE, MARK_SOURCE
 
 
 async def fail_stale_runs(database: Database, lease_seconds: float) -> list[RunId]:
@@ -15,15 +15,7 @@ async def fail_stale_runs(database: Database, lease_seconds: float) -> list[RunI
     """
     async with database.driver_transaction() as connection:
         cursor = await connection.execute(
-            f"""
-            {FAIL_THE_DEAD} AND heartbeat < clock_timestamp() - make_interval(secs => %s)
-               AND NOT EXISTS (
-                   SELECT FROM source_lease AS lease
-                    WHERE lease.source = run.source AND lease.run_id = run.run_id
-                      AND lease.holder IS NOT NULL AND lease.expires_at > clock_timestamp())
-            RETURNING run_id, source
-            """,
-            [lease_seconds],
+            f"{FAIL_THE_DEAD} AND {GONE} RETURNING run_id, source", {"lease_seconds": lease_seconds}
         )
         failed = await cursor.fetchall()
         for _, source in failed:

@@ -29,6 +29,8 @@ async def test_runs_can_be_narrowed(client, seed):
         ("source=alpha&status=success", [0]),
         ("source=beta&status=success", []),
         ("source=nowhere", []),
+        ("offset=9223372036854775807&limit=100", []),
+        ("offset=9223372036854775807&limit=100&source=alpha", []),
     ):
         found = (await client.get(f"/runs?{query}")).json()["runs"]
         assert [r["run_id"] for r in found] == [ids[number] for number in expected], query
