@@ -5,15 +5,13 @@ The only place that knows every concrete class. The command line opens a `Runtim
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from kasparro.core.catalog_file import load_catalog
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
-from kasparro.core.etl_config import Catalog
+from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
@@ -49,7 +47,7 @@ async def open_runtime(
 
     Raises `ConfigurationError`, `SchemaMismatch` and `DatabaseUnavailable`. *environ* is what the catalog's `${NAME}` stand for.
     """
-    catalog = load_catalog(settings.kasparro_config, os.environ if environ is None else environ)
+    catalog = load_catalog(settings.kasparro_config, environ).with_timeout(settings.api_timeout)
     await (schema.upgrade(url) if migrate else schema.check(url))
     database = Database(url, PoolOptions.for_reading(settings))
     writer = Database(url, PoolOptions.for_ingesting(settings))

@@ -78,65 +78,30 @@ def is_usable(project: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def test_an_environment_is_made_once_without_uv_and_found_the_next_time(project):
-    assert "Creating .venv" in bootstrap(project)
-    assert is_usable(project)
-    assert bootstrap(project) == ""
-
-
-def test_an_interpreter_without_pip_is_what_a_start_that_was_killed_leaves_and_is_made_again(project):
-    bootstrap(project)
-    shutil.rmtree(next((project / ".venv").glob("lib/python*/site-packages/pip")))
-    (project / ".venv" / ".installed-run").unlink()
-
-    assert "Creating .venv" in bootstrap(project)
-    assert is_usable(project)
-
-
-def test_an_environment_whose_interpreter_is_gone_is_made_again(project):
-    bootstrap(project)
-    python = project / ".venv" / "bin" / "python"
-    python.unlink()
-    python.symlink_to("/nonexistent/python")
-
-    assert "Creating .venv" in bootstrap(project)
-    assert is_usable(project)
-
-
-def test_an_installation_that_was_interrupted_is_repeated_and_a_changed_lock_installed(project):
-    bootstrap(project)
-    (project / ".venv" / ".installed-run").unlink()
-    assert "Installing" in bootstrap(project)
-
-    (project / "requirements" / "run.lock").write_text("# changed\n")
-    repeated = bootstrap(project)
-    assert "Installing" in repeated
-    assert "Creating" not in repeated
-
-
-def test_the_development_environment_is_enough_to_run(project):
-    bootstrap(project, "dev")
-
-    assert bootstrap(project, "run") == ""
-
-
-def test_of_two_at_once_one_makes_the_environment(project):
-    processes = [started(project), started(project)]
+def test_of_two_at_once_one_makes_the_environment_and_it_is_found_the_next_time(project):
+    processes = [started(project, "dev"), started(project, "dev")]
     outputs = [process.communicate()[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "".join(outputs).count("Creating .venv") == 1
+    assert "".join(outputs).count("Installing") == 1
     assert is_usable(project)
+    assert bootstrap(project, "dev") == ""
+    assert bootstrap(project, "run") == "", "the development environment is enough"
 
 
-def test_what_cannot_be_installed_is_an_error_and_is_tried_again(project):
+def test_what_is_half_made_or_was_interrupted_is_made_again(project):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
     lock = project / "requirements" / "run.lock"
     lock.write_text("no-such-package-anywhere==1 --hash=sha256:" + 64 * "0")
     process = started(project)
     output, _ = process.communicate()
 
     assert process.returncode == 1
+    assert "Creating .venv" in output, "an interpreter without pip is what a start that was killed leaves"
     assert "could not be installed" in output
-    lock.write_text("")
-    bootstrap(project)
+    lock.write_text("# a changed lock\n")
+    repeated = bootstrap(project)
+    assert "Installing" in repeated
+    assert "Creating" not in repeated
     assert is_usable(project)

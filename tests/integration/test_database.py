@@ -70,12 +70,15 @@ def frozen(pid: int):
 
 
 async def test_a_server_that_freezes_in_a_transaction_ends_at_our_own_deadline(database):
-    with pytest.raises(DatabaseUnavailable, match="no answer"):
+    async def ask_a_frozen_server():
         async with database.driver_transaction() as connection:
             cursor = await connection.execute("SELECT pg_backend_pid()")
             ((pid,),) = await cursor.fetchall()
             with frozen(pid):
                 await connection.execute("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailable, match="no answer"):
+        await ask_a_frozen_server()
     assert await rows(database, "SELECT 1") == [(1,)]
 
 

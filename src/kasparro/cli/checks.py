@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from kasparro import __version__
-from kasparro.cli.http_server import base_url, listen
 from kasparro.cli.session import is_embedded, read_catalog
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions, database_url, shown_url
@@ -20,6 +19,7 @@ from kasparro.core.embedded import default_data_dir
 from kasparro.core.embedded.binaries import find_binaries
 from kasparro.core.errors import ConfigurationError, KasparroError
 from kasparro.core.etl_config import Catalog
+from kasparro.core.http_server import base_url, listen
 from kasparro.storage import schema
 from kasparro.storage.diagnostics import Diagnostics, ServerFacts
 

@@ -10,13 +10,13 @@ import typer
 from uvicorn.loops.auto import auto_loop_factory
 
 from kasparro.api.main import create_app
-from kasparro.cli.http_server import base_url, listen
-from kasparro.cli.http_server import serve as serve_http
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.session import begin
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
+from kasparro.core.http_server import base_url, listen
+from kasparro.core.http_server import serve as serve_http
 from kasparro.runtime import Runtime
 
 log = structlog.get_logger(__name__)

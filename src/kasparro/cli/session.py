@@ -32,7 +32,7 @@ def begin(context: typer.Context, **overrides: object) -> Settings:
 
 def read_catalog(settings: Settings, environ: Mapping[str, str] | None = None) -> Catalog:
     """The declared sources, their secrets known to the logs. Raises ConfigurationError."""
-    catalog = load_catalog(settings.kasparro_config, environ)
+    catalog = load_catalog(settings.kasparro_config, environ).with_timeout(settings.api_timeout)
     register_secrets(catalog)
     return catalog
 

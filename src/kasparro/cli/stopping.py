@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from typing import Any, Final
+
+from kasparro.core.errors import KasparroError
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_EXIT: Final = 128
@@ -47,6 +49,13 @@ class Stop:
     def _cancel(self) -> None:
         if self._task:
             self._task.cancel()
+
+
+async def until_stopped(name: str, work: Awaitable[None], stop: asyncio.Event) -> None:
+    """Await *work*, which is to last until *stop* is set. Raises KasparroError when it ends before."""
+    await work
+    if not stop.is_set():
+        raise KasparroError(f"the {name} ended by itself", hint="The log above says why")
 
 
 Work = Callable[[Stop], Coroutine[Any, Any, int]]

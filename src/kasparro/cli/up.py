@@ -18,7 +18,6 @@ from typing import Annotated
 import typer
 from uvicorn.loops.auto import auto_loop_factory
 
-from kasparro.cli.http_server import base_url, listen
 from kasparro.cli.ingest import show
 from kasparro.cli.ingesting import run_each
 from kasparro.cli.opening import runtime_for
@@ -32,6 +31,7 @@ from kasparro.cli.worker import work_until
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
 from kasparro.core.errors import ConfigurationError
+from kasparro.core.http_server import base_url, listen
 from kasparro.core.redaction import register_secret
 from kasparro.playground import PlaygroundKeys, serve_playground
 from kasparro.runtime import Runtime

@@ -6,10 +6,9 @@ import typer
 
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.session import begin
-from kasparro.cli.stopping import Second, Stop, run_stoppable
+from kasparro.cli.stopping import Second, Stop, run_stoppable, until_stopped
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
-from kasparro.core.errors import KasparroError
 from kasparro.runtime import Runtime
 from kasparro.worker.main import run_worker
 
@@ -39,6 +38,4 @@ async def _work(settings: Settings, url: str, stop: Stop) -> int:
 
 async def work_until(runtime: Runtime, stop: Stop) -> None:
     """Run a worker until *stop*. Raises KasparroError when it ends without having been asked to."""
-    await run_worker(runtime, stop=stop.event)
-    if not stop.event.is_set():
-        raise KasparroError("the worker ended by itself", hint="The log above says why")
+    await until_stopped("worker", run_worker(runtime, stop=stop.event), stop.event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     # logs
     log_level: str = "INFO"
     log_format: str = "auto"
+
+    @property
+    def api_timeout(self) -> timedelta:
+        return timedelta(seconds=self.api_timeout_seconds)
 
     @field_validator("api_keys", mode="before")
     @classmethod

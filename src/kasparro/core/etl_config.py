@@ -17,6 +17,7 @@ from kasparro.core.declarations.auth import (
 )
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
+from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.limits import Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
@@ -39,6 +40,7 @@ from kasparro.core.declarations.sources import (
 )
 
 __all__ = [
+    "HEADER_PREFIX",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",

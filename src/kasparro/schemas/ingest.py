@@ -187,7 +187,8 @@ class Batch:
     """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these.
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
-    `complete` says that nothing is left to fetch. A `replay` wrote nothing new to the raw tables and does not move the checkpoint.
+    `complete` says that nothing is left to fetch. A `replay` adds nothing to the raw tables and leaves the
+    checkpoint where it is.
     """
 
     new: Sequence[Landed] = ()

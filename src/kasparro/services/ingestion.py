@@ -35,7 +35,6 @@ from kasparro.schemas.ingest import (
 )
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.ingest_store import PostgresIngestStore
-from kasparro.storage.leases import HOLDER
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 
@@ -151,7 +150,6 @@ class DataIngestionService:
             details={
                 "trigger": request.trigger,
                 "full": request.full,
-                "holder": HOLDER,
                 "kasparro": __version__,
                 "declaration": declaration.fetch_fingerprint(),
             },

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from kasparro.core import etl_config
 from kasparro.core.durations import format_duration
-from kasparro.core.etl_config import ApiSource, BearerAuth, CsvSource, FieldRule, StreamSource
+from kasparro.core.etl_config import ApiSource, BearerAuth, Catalog, CsvSource, FieldRule, StreamSource
 
 CATALOG = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding="utf-8")
 
@@ -219,3 +219,13 @@ def test_models_can_be_made_by_their_python_names():
 
 def test_the_home_folder_is_known():
     assert CsvSource(name="s", path="~/a.csv", folder=Path("/x")).location == Path.home() / "a.csv"
+
+
+def test_the_default_timeout_is_for_rest_sources_that_declare_none(tmp_path):
+    sources = {
+        name: ApiSource(name=name, url="http://x", **keys)
+        for name, keys in {"a": {}, "b": {"timeout": "5s"}}.items()
+    }
+    catalog = Catalog(sources=sources, path=tmp_path).with_timeout(timedelta(seconds=7))
+
+    assert [source.timeout.total_seconds() for source in catalog.sources.values()] == [7, 5]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
 from kasparro.core.declarations.base import Declaration
-from kasparro.core.declarations.sources import SourceDeclaration
+from kasparro.core.declarations.sources import ApiSource, SourceDeclaration
 from kasparro.core.errors import ConfigurationError, ConfigurationProblem
 
 
@@ -22,6 +23,16 @@ class Catalog(Declaration):
     incomplete: dict[str, tuple[ConfigurationProblem, ...]] = Field(
         default_factory=dict, description="Disabled sources whose variables are not set, and what is missing."
     )
+
+    def with_timeout(self, default: timedelta) -> Catalog:
+        """The same, with *default* as the timeout of the REST sources that declare none (`API_TIMEOUT_SECONDS`)."""
+        sources = {
+            name: declared.model_copy(update={"timeout": default})
+            if isinstance(declared, ApiSource) and "timeout" not in declared.model_fields_set
+            else declared
+            for name, declared in self.sources.items()
+        }
+        return self.model_copy(update={"sources": sources})
 
     def source(self, name: str) -> SourceDeclaration:
         """The declaration of *name*, ready to be used.

@@ -28,6 +28,7 @@ SETTINGS = {
     "logging_collector": "off",  # the supervisor keeps the log short
     "max_connections": "100",
     "max_wal_size": "2GB",
+    "temp_file_limit": "8GB",  # a query gone wrong must not fill the disk
     "shared_buffers": "256MB",
     "timezone": "UTC",
     "unix_socket_permissions": "0700",

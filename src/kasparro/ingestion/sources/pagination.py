@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Protocol, assert_never
 
 from yarl import URL
 
-from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.errors import NotSupportedYet
 from kasparro.core.etl_config import (
+    HEADER_PREFIX,
     AutoPagination,
     CursorPagination,
     LinkHeaderPagination,

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from kasparro.cli.http_server import base_url, listen, serve
 from kasparro.core.errors import ConfigurationError, KasparroError
+from kasparro.core.http_server import base_url, listen, serve
 
 
 def test_a_port_in_use_is_a_clear_error_with_a_hint():
@@ -12,6 +12,12 @@ def test_a_port_in_use_is_a_clear_error_with_a_hint():
         listen("127.0.0.1", taken.getsockname()[1])
 
     assert "--port" in caught.value.hint
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    """asyncio sets TCP_NODELAY on a connection only if its listener names the protocol."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_an_address_of_another_machine_is_a_clear_error():

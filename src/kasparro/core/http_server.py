@@ -1,4 +1,4 @@
-"""Serve an ASGI application in the caller's event loop. Signals, logging and the loop stay the caller's."""
+"""Serve an ASGI application in the caller's event loop: the API, the playground. Signals, logging and loop stay the caller's."""
 
 from __future__ import annotations
 
@@ -27,17 +27,24 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free port. Raises ConfigurationError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        raise ConfigurationError(
-            f"port {port} of {host} is in use"
-            if taken
-            else f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="Stop what uses it, or choose another port with --port or PORT (0 takes any that is free)"
-            if taken
-            else "Choose another address with --host and --port, or HOST and PORT",
-        ) from error
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise _cannot_listen(host, port, error) from error
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms for an acknowledgement.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
+
+
+def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> ConfigurationError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"port {port} of {host} is in use",
+            hint="Stop what uses it, or choose another port with --port or PORT (0 takes any that is free)",
+        )
+    reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+    return ConfigurationError(
+        f"cannot listen on {host}:{port}: {reason}",
+        hint="Choose another address with --host and --port, or HOST and PORT",
+    )
 
 
 def base_url(listener: socket.socket) -> str:
