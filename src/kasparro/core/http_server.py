@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -17,6 +18,7 @@ GRACE_SECONDS: Final = 5
 """How long requests in hand may go on after the wish to end."""
 
 BACKLOG: Final = 2048
+LAST_PORT: Final = 65_535
 
 SEE_LOG: Final = "The log above says why"
 
@@ -26,21 +28,22 @@ EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # re
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free port. Raises ConfigurationError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port <= LAST_PORT:
+        raise _cannot_listen(host, port, "there is no such port")
     try:
         bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise _cannot_listen(host, port, error) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"port {port} of {host} is in use",
+                hint="Stop what uses it, or choose another port with --port or PORT (0 takes any that is free)",
+            ) from error
+        raise _cannot_listen(host, port, error.strerror or str(error)) from error
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms for an acknowledgement.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
 
 
-def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> ConfigurationError:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return ConfigurationError(
-            f"port {port} of {host} is in use",
-            hint="Stop what uses it, or choose another port with --port or PORT (0 takes any that is free)",
-        )
-    reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+def _cannot_listen(host: str, port: int, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"cannot listen on {host}:{port}: {reason}",
         hint="Choose another address with --host and --port, or HOST and PORT",
@@ -94,7 +97,8 @@ class _Server(uvicorn.Server):
 
 class _Config(uvicorn.Config):
     def configure_logging(self) -> None:
-        """Logging is configured already, for the whole process."""
+        """Logging is configured already, for the whole process; requests are logged by who answers them."""
+        logging.getLogger("uvicorn.access").disabled = True
 
 
 def _config(application: Any) -> _Config:

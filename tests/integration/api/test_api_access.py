@@ -14,6 +14,7 @@ KEYS = {READ: "read", ADMIN: "admin"}
 
 DECLARED = {
     ("GET", "/"): Scope.READ,
+    ("GET", "/docs/assets/{name}"): Scope.READ,
     ("GET", "/health"): None,
     ("GET", "/health/live"): None,
     ("GET", "/health/ready"): None,
@@ -30,7 +31,7 @@ DECLARED = {
     ("GET", "/docs"): Scope.READ,
     ("GET", "/redoc"): Scope.READ,
 }
-ANYTHING = {"id": "1", "run_id": "x", "source": "gamma"}
+ANYTHING = {"id": "1", "name": "favicon.png", "run_id": "x", "source": "gamma"}
 """Path parameters with which no route does anything."""
 
 

@@ -11,7 +11,7 @@ from kasparro.api.openapi import routes_of
 pytestmark = pytest.mark.anyio
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
-PAGES = {"/docs", "/redoc", "/openapi.json"}
+PAGES = {"/docs", "/docs/assets/{name}", "/redoc", "/openapi.json"}
 
 
 @pytest.fixture
@@ -105,3 +105,16 @@ async def test_the_pages_show_our_description(client, path):
 
     assert answer.headers["content-type"].startswith("text/html")
     assert "/openapi.json" in answer.text
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_a_page_brings_everything_it_needs(service, page):
+    """The pages work without internet: whatever they load is on this server."""
+    html = (await service.client.get(page)).text
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', html)
+
+    assert wanted
+    for address in wanted:
+        assert address.startswith("/docs/assets/"), address
+        answer = await service.client.get(address)
+        assert (answer.status_code, len(answer.content) > 1000) == (200, True)

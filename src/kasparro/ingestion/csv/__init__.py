@@ -4,6 +4,7 @@ files     the bytes of a file, decompressed, and whether it is still the same fi
 lines     runs of whole physical lines, with their offsets
 encoding  what the bytes mean
 dialect   where cells and rows end
+format    all that is found out before the first record
 header    what the columns are called
 rows      cells to JSON payloads
 parser    a run of lines to records: the fast ways
