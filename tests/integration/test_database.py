@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from ingest_kit import rows
+from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions, plain_url, shown_url
+from kasparro.core.database import database_url as database_url_of
 from kasparro.core.errors import (
     ConfigurationError,
     DatabaseTimeout,
@@ -124,3 +126,12 @@ def test_another_url_is_refused(url):
 def test_a_shown_url_has_no_password():
     assert shown_url("postgresql://u:secret@h:5/d") == "postgresql://u:***@h:5/d"
     assert shown_url("postgresql://u@/d?host=/run") == "postgresql://u@/d?host=/run"
+
+
+def test_the_embedded_database_lives_beside_the_catalog(tmp_path):
+    settings = Settings(_env_file=None, kasparro_config=tmp_path / "kasparro.yaml")
+
+    assert settings.data_dir == tmp_path / ".kasparro"
+    with pytest.raises(ConfigurationError, match="does not exist"), database_url_of(settings):
+        pass
+    assert not settings.data_dir.exists()

@@ -15,7 +15,6 @@ from kasparro import __version__
 from kasparro.cli.session import is_embedded, read_catalog
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions, database_url, shown_url
-from kasparro.core.embedded import default_data_dir
 from kasparro.core.embedded.binaries import find_binaries
 from kasparro.core.errors import ConfigurationError, KasparroError
 from kasparro.core.etl_config import Catalog
@@ -88,7 +87,7 @@ def data_directory(settings: Settings) -> Iterator[Finding]:
     """Where the embedded server keeps its data: nothing to check where another is used."""
     if not is_embedded(settings):
         return
-    directory = (settings.kasparro_data_dir or default_data_dir()).expanduser()
+    directory = settings.data_dir
     nearest = next(place for place in (directory, *directory.parents) if place.exists())
     yield judged(
         "data directory",
@@ -118,7 +117,7 @@ def port(settings: Settings) -> Iterator[Finding]:
 
 def not_made_yet(settings: Settings) -> Path | None:
     """The embedded database's directory, when no command has made it yet: looking must not make it."""
-    directory = (settings.kasparro_data_dir or default_data_dir()).expanduser() / "postgres" / "data"
+    directory = settings.data_dir / "postgres" / "data"
     return directory if is_embedded(settings) and not (directory / "PG_VERSION").exists() else None
 
 

@@ -17,7 +17,7 @@ from kasparro.cli.output import print_line
 from kasparro.cli.session import begin
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url, plain_url, shown_url
-from kasparro.core.embedded import EmbeddedPostgres, default_data_dir
+from kasparro.core.embedded import EmbeddedPostgres
 from kasparro.core.embedded.binaries import find_binaries
 from kasparro.core.errors import EmbeddedServerError, KasparroError
 from kasparro.storage import schema
@@ -70,7 +70,7 @@ def psql(
 def _address(settings: Settings) -> str:
     if settings.database_url is not None:
         return plain_url(settings.database_url.get_secret_value())
-    return EmbeddedPostgres(settings.kasparro_data_dir or default_data_dir()).url
+    return EmbeddedPostgres(settings.data_dir).url
 
 
 def _run_psql(program: str, url: str, arguments: list[str]) -> int:

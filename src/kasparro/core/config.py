@@ -57,6 +57,13 @@ class Settings(BaseSettings):
     log_format: str = "auto"
 
     @property
+    def data_dir(self) -> Path:
+        """Where the embedded PostgreSQL keeps its data: beside the catalog, so that two projects do not share a dataset."""
+        if self.kasparro_data_dir is not None:
+            return self.kasparro_data_dir.expanduser()
+        return self.kasparro_config.expanduser().absolute().parent / ".kasparro"
+
+    @property
     def api_timeout(self) -> timedelta:
         return timedelta(seconds=self.api_timeout_seconds)
 

@@ -19,7 +19,7 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from kasparro.core.config import Settings
-from kasparro.core.embedded import EmbeddedPostgres, default_data_dir
+from kasparro.core.embedded import EmbeddedPostgres
 from kasparro.core.errors import (
     ConfigurationError,
     DatabaseTimeout,
@@ -45,7 +45,12 @@ def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield plain_url(settings.database_url.get_secret_value())
         return
-    with EmbeddedPostgres(settings.kasparro_data_dir or default_data_dir()) as server:
+    if settings.kasparro_data_dir is None and not settings.kasparro_config.expanduser().exists():
+        raise ConfigurationError(
+            f"{settings.kasparro_config} does not exist, and the embedded database lives beside it",
+            hint="Run this in the folder of your catalog, or set KASPARRO_CONFIG, KASPARRO_DATA_DIR or DATABASE_URL",
+        )
+    with EmbeddedPostgres(settings.data_dir) as server:
         yield server.url
 
 

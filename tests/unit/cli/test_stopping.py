@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from kasparro.cli.stopping import Second, run_stoppable
+from kasparro.cli.stopping import Second, run_stoppable, until_stopped
+from kasparro.core.errors import KasparroError
 
 
 def send(number):
@@ -91,3 +92,16 @@ def test_afterwards_ctrl_c_is_what_it_was_before():
     run_stoppable(work, Second.EXIT)
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.anyio
+async def test_what_should_last_and_ends_by_itself_is_an_error():
+    stop = asyncio.Event()
+
+    async def work():
+        return None
+
+    with pytest.raises(KasparroError, match="the worker ended by itself"):
+        await until_stopped("worker", work(), stop)
+    stop.set()
+    await until_stopped("worker", work(), stop)

@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kasparro.core.embedded import EmbeddedPostgres, default_data_dir
+from kasparro.core.embedded import EmbeddedPostgres
 from kasparro.core.embedded.layout import LONGEST_SOCKET_PATH, Layout, socket_directory
 
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
@@ -48,26 +47,3 @@ def test_a_handed_over_directory_replaces_the_path_to_it():
     assert (str(seen.data), str(seen.sockets)) == ("/proc/self/fd/7/data", "/proc/self/fd/7/run")
     far = Layout.within(Path("/" + "a" * 120))
     assert far.seen_through(7).sockets == far.sockets
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="for root")
-def test_root_keeps_its_data_where_other_accounts_reach_them(monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", "/root/.local/share")
-    assert default_data_dir() == Path("/var/lib/kasparro")
-
-
-@pytest.mark.skipif(
-    os.geteuid() == 0 or os.uname().sysname == "Darwin", reason="for users of XDG directories"
-)
-@pytest.mark.parametrize(
-    ("chosen", "expected"),
-    [
-        ("/data", "/data/kasparro"),
-        ("", "/home/u/.local/share/kasparro"),
-        ("relative", "/home/u/.local/share/kasparro"),
-    ],
-)
-def test_a_user_keeps_data_in_the_user_data_directory(monkeypatch, chosen, expected):
-    monkeypatch.setenv("HOME", "/home/u")
-    monkeypatch.setenv("XDG_DATA_HOME", chosen)
-    assert default_data_dir() == Path(expected)

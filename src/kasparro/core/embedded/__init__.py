@@ -8,7 +8,6 @@ one data directory, and the kernel's file locks are the only truth about who is 
     postmaster (its child)           holds `server.lock` together with every process it forks
 """
 
-from kasparro.core.embedded.layout import default_data_dir
 from kasparro.core.embedded.server import EmbeddedPostgres
 
-__all__ = ["EmbeddedPostgres", "default_data_dir"]
+__all__ = ["EmbeddedPostgres"]

@@ -1,28 +1,15 @@
-"""Where things lie: the data directory when nobody chose one, and the files inside it."""
+"""Where things lie inside a data directory."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 SOCKET_FILE = ".s.PGSQL.5432"
 # sockaddr_un holds 104 bytes on macOS and 108 on Linux, terminator included.
 LONGEST_SOCKET_PATH = 103
-
-
-def default_data_dir() -> Path:
-    """Where data lives when KASPARRO_DATA_DIR is unset: the user's data directory, /var/lib/kasparro for root."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/kasparro")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "kasparro"
-    chosen = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG specification has relative values ignored.
-    root = Path(chosen) if chosen.startswith("/") else Path.home() / ".local" / "share"
-    return root / "kasparro"
 
 
 @dataclass(frozen=True, slots=True)
