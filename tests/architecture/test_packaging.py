@@ -110,17 +110,14 @@ def test_the_version_the_job_queues_schema_belongs_to_is_pinned():
 
 
 def project_files() -> list[Path]:
-    """What git tracks or would; without git, what the sources consist of."""
-    if shutil.which("git") and (ROOT / ".git").exists():
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-    return [
-        path
-        for folder in ("src", "tests", "docs", "tools")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file()
-    ]
+    """What git tracks or would; where it cannot say, what the sources consist of."""
+    if git := shutil.which("git"):
+        command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if listed.returncode == 0:
+            return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    folders = ("src", "tests", "docs", "tools", "requirements")
+    return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
 
 
 DEVELOPERS_PATH = re.compile(rb"(?<![\w.${}*/-])/(?:home|root|Users|work)/[\w.-]+")

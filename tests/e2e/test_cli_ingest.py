@@ -172,3 +172,16 @@ def test_a_server_that_was_never_migrated_is_left_alone_by_commands_that_look(ka
     assert "hint: Run: kasparro db upgrade" in before.stderr
     assert upgraded.returncode == 0
     assert after == []
+
+
+def test_without_a_database_url_the_embedded_server_is_started_and_keeps_the_data(tmp_path):
+    kasparro = Kasparro(tmp_path, {"KASPARRO_DATA_DIR": str(tmp_path / "data")})
+    kasparro.catalog(CSV.format(name="airports"))
+    kasparro.csv("airports", 3)
+
+    (first,) = kasparro.json("ingest")
+    (second,) = kasparro.json("ingest", "--full")
+    verdicts = {finding["check"]: finding["verdict"] for finding in kasparro.json("doctor")}
+
+    assert (first["records_inserted"], second["records_unchanged"]) == (3, 3)
+    assert (verdicts["database"], verdicts["schema"], verdicts["durability"]) == ("ok", "ok", "ok")

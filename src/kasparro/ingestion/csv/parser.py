@@ -62,15 +62,16 @@ class RecordParser:
         *final* says that the file ends with the run. Otherwise a record still open at its end is left for a longer run, and
         if that is all of it nothing is used up; unless *longest* says that there is no longer one.
         """
-        if len(run) > _FAST_BYTES or self.careful.swallowed(offset):
+        if len(run) > _FAST_BYTES:
             return self._one_by_one(run, offset, line, final=final, longest=longest)
         lines = self._ends.split(run)
         payloads = self._plain(run)
         if payloads is not None and len(payloads) == len(lines):
             offsets = list(accumulate(map(len, lines), initial=offset))
-            records = self._records(payloads, offsets, count(line))
-            return Parsed(records, 0, len(run), len(lines))
-        parsed = self._well_formed(lines, offset, line, final=final)
+            return Parsed(self._records(payloads, offsets, count(line)), 0, len(run), len(lines))
+        parsed = None
+        if not self.careful.swallowed(offset):
+            parsed = self._well_formed(lines, offset, line, final=final)
         return parsed or self._one_by_one(run, offset, line, final=final, longest=longest)
 
     def overlong(self, start: bytes, length: int, offset: int, line: int) -> Parsed:
