@@ -4,6 +4,9 @@
 
 Payloads are the record's own JSON text as bytes all the way: nothing is decoded that nobody asks for, so digits, key order
 and repeated keys arrive in the raw tables as they were received.
+
+What exists once per record is a `msgspec.Struct`: made three times as fast as a frozen dataclass, and not watched by the
+garbage collector, since bytes and numbers make no cycles.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NewType, Self
+
+import msgspec
 
 from kasparro.core import etl_config
 
@@ -31,8 +36,7 @@ class SourceKind(StrEnum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiOrigin:
+class ApiOrigin(msgspec.Struct, frozen=True, gc=False):
     """Where an API record was received: the request's URL (secrets removed), page ordinal from 1, position from 0."""
 
     url: str
@@ -43,8 +47,7 @@ class ApiOrigin:
         return f"{self.url} page {self.page} record {self.position}"
 
 
-@dataclass(frozen=True, slots=True)
-class FileOrigin:
+class FileOrigin(msgspec.Struct, frozen=True, gc=False):
     """Where a CSV record stands: file as declared, byte range in the decompressed file, first line from 1."""
 
     file: str
@@ -56,8 +59,7 @@ class FileOrigin:
         return f"{self.file}:{self.line} (bytes {self.byte_start}-{self.byte_end})"
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOrigin:
+class StreamOrigin(msgspec.Struct, frozen=True, gc=False):
     """Where a streamed record was received: the stream's name, its position from 0."""
 
     stream: str
@@ -70,8 +72,7 @@ class StreamOrigin:
 Origin = ApiOrigin | FileOrigin | StreamOrigin
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text."""
 
     payload: bytes
@@ -127,8 +128,7 @@ class Page:
     total_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(msgspec.Struct, frozen=True, gc=False):
     """A raw record with its identity and the 16-byte hash that says whether it differs from what is stored."""
 
     external_id: str
@@ -136,8 +136,7 @@ class Keyed:
     raw: RawRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is stored of a record.
 
     `processed`: its latest raw version made it into the dataset; `in_dataset`: some version did; `this_run`: the run at hand
