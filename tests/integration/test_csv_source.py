@@ -214,7 +214,7 @@ async def test_what_was_found_out_is_logged(tmp_path: Path) -> None:
     path.write_bytes("id;name\n1;Müller aus Köln\n".encode("cp1252"))
     with capture_logs() as logs:
         await pages(path)
-    (event,) = [entry for entry in logs if entry["event"] == "csv_opened"]
+    (event,) = [entry for entry in logs if entry["event"] == "csv.opened"]
     assert (event["encoding"], event["encoding_from"], event["delimiter"]) == ("cp1252", "guess", ";")
 
 

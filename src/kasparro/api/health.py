@@ -71,7 +71,7 @@ class HealthCheck:
         try:
             return self._judge(await self._history.last_ended_of_each_source())
         except StorageError as error:
-            log.warning("database_not_usable", code=error.code, error=str(error))
+            log.warning("database.not_usable", code=error.code, error=str(error))
             return Finding(Health.UNHEALTHY, error.code)
 
     def _judge(self, ended: Sequence[EndedRun]) -> Finding:

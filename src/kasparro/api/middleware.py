@@ -50,7 +50,7 @@ class ExchangeMiddleware:
         except ClientDisconnect:
             exchange.code = "client_disconnected"
         except Exception:  # the boundary of a request: one that fails must not end the server
-            log.exception("request_failed")
+            log.exception("request.failed")
             if exchange.status is None:
                 await internal_error(exchange)(scope, receive, send)
 
@@ -83,4 +83,4 @@ def _log(scope: Scope, exchange: Exchange) -> None:
         "status": exchange.status,
         "duration_ms": exchange.milliseconds,
     }
-    log.info("request", **event, **({"code": exchange.code} if exchange.code else {}))
+    log.info("request.served", **event, **({"code": exchange.code} if exchange.code else {}))

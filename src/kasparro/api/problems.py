@@ -135,7 +135,7 @@ def add_handlers(app: FastAPI) -> None:
 
 async def _on_error(request: Request, error: KasparroError) -> Response:
     if rule_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("request_not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
+        log.error("request.not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
     return problem_of(exchange_of(request.scope), error)
 
 

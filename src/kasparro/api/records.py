@@ -71,7 +71,7 @@ def readable(page: DatasetPage) -> list[Record]:
         try:
             records.append(record_of(row))
         except StorageError as error:
-            log.error("unreadable_record", id=row.id, source=row.source, error=str(error))  # noqa: TRY400  # no traceback
+            log.error("record.unreadable", id=row.id, source=row.source, error=str(error))  # noqa: TRY400  # no traceback
     return records
 
 

@@ -98,7 +98,7 @@ class _Server(uvicorn.Server):
 class _Config(uvicorn.Config):
     def configure_logging(self) -> None:
         """Logging is configured already, for the whole process; requests are logged by who answers them."""
-        logging.getLogger("uvicorn.access").disabled = True
+        logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
 
 
 def _config(application: Any) -> _Config:

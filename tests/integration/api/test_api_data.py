@@ -159,7 +159,7 @@ async def test_a_poisoned_row_is_reported_and_the_others_are_served(client, seed
     assert page.status_code == 200
     assert [r["source_id"] for r in page.json()["data"]] == ["1", str(len(bad) + 2)]
     assert page.json()["total_count"] == len(bad) + 2
-    assert [e["id"] for e in logs if e["event"] == "unreadable_record"] == bad
+    assert [e["id"] for e in logs if e["event"] == "record.unreadable"] == bad
     assert {(a.status_code, a.headers["content-type"]) for a in alone} == {(500, "application/problem+json")}
 
 

@@ -119,7 +119,7 @@ async def test_a_database_that_went_away_is_answered_with_503_and_without_its_ad
 
     assert (answer.status_code, problem_in(answer).code) == (503, "database_unavailable")
     assert "127.0.0.1" not in answer.text
-    assert [e["code"] for e in logs if e["event"] == "request_not_served"] == ["database_unavailable"]
+    assert [e["code"] for e in logs if e["event"] == "request.not_served"] == ["database_unavailable"]
 
 
 async def test_it_serves_again_when_its_connections_were_ended(client, seed):
@@ -151,7 +151,7 @@ async def test_what_nobody_expected_is_logged_once_and_not_told(service):
 
     assert (answer.status_code, problem_in(answer).code) == (500, "internal_error")
     assert "hunter2" not in answer.text
-    assert [e["event"] for e in logs] == ["request_failed", "request"]
+    assert [e["event"] for e in logs] == ["request.failed", "request.served"]
 
 
 async def test_a_wrong_answer_of_our_own_is_a_500_without_the_answer(service):

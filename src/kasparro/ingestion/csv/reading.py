@@ -52,7 +52,7 @@ class CsvReading:
         self._done = not found.header
         self._position = start if start > found.data_offset else 0
         log.info(
-            "csv_opened",
+            "csv.opened",
             source=declaration.name,
             file=declaration.path,
             encoding=found.encoding.name,
