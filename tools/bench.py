@@ -7,7 +7,7 @@ server of its own, with durability as in production. Three things are timed, one
 
     ingest   the whole command on an empty, migrated database, start of Python included
     rerun    the same command again; nothing has changed
-    floor    the same final rows, ready in memory, put by one COPY each, in one transaction, into the same tables with the same
+    floor    the same final rows, ready in a file just read, put by one COPY each, in one transaction, into the same tables with the same
              indexes in another empty database: no reading, no parsing, no hashing, no validation
 
 A first round warms up and is not counted. Every round is checked: all rows inserted, then all unchanged.
@@ -43,6 +43,7 @@ SEED = 2026
 COLUMNS = 20
 TEMPLATE = "bench_template"
 TABLES = ("raw_data_csv", "normalized_data")
+CHUNK = 1 << 20
 KIBIBYTE = 1024 if sys.platform != "darwin" else 1
 
 CATALOG = """
@@ -103,14 +104,17 @@ class Bench:
     folder: Path
     count: int
 
-    def warm_up(self) -> list[bytes]:
-        """Ingest once, and return what the floor will write: the final rows of each table, as COPY wants them."""
+    def warm_up(self) -> list[Path]:
+        """Ingest once, and return what the floor will write: the final rows of each table, as COPY wants them.
+
+        They are kept in files: a child of this process starts with its memory, which would count as the child's own peak.
+        """
         with self.database("bench_ingest") as url:
             self.ingest(url, "inserted")
             with psycopg.connect(url) as connection:
-                return [copied(connection, table) for table in TABLES]
+                return [copied(connection, table, self.folder / table) for table in TABLES]
 
-    def round(self, payload: list[bytes], *, floor_first: bool) -> dict[str, Measured]:
+    def round(self, payload: list[Path], *, floor_first: bool) -> dict[str, Measured]:
         with self.database("bench_floor") as floor, self.database("bench_ingest") as product:
             steps: dict[str, Callable[[], Measured]] = {
                 "ingest": lambda: self.ingest(product, "inserted"),
@@ -147,14 +151,18 @@ class Bench:
             sys.exit(f"not every row was {outcome}: exit code {process.returncode}, {report}")
         return Measured(seconds, report["duration_ms"], usage.ru_maxrss * KIBIBYTE / 2**20)
 
-    def floor(self, url: str, payload: list[bytes]) -> Measured:
+    def floor(self, url: str, payload: list[Path]) -> Measured:
         self.settle()
         with psycopg.connect(url) as connection:
             started = time.perf_counter()
             with connection.transaction(), connection.cursor() as cursor:
                 for table, content in zip(TABLES, payload, strict=True):
-                    with cursor.copy(statement(connection, table, "FROM STDIN")) as copy:
-                        copy.write(content)
+                    with (
+                        cursor.copy(statement(connection, table, "FROM STDIN")) as copy,
+                        content.open("rb") as rows,
+                    ):
+                        while chunk := rows.read(CHUNK):
+                            copy.write(chunk)
             return Measured(time.perf_counter() - started)
 
     def settle(self) -> None:
@@ -184,9 +192,11 @@ def statement(connection: psycopg.Connection, table: str, direction: str) -> sql
     return sql.SQL(template).format(sql.Identifier(table), columns)
 
 
-def copied(connection: psycopg.Connection, table: str) -> bytes:
+def copied(connection: psycopg.Connection, table: str, target: Path) -> Path:
     with connection.cursor() as cursor, cursor.copy(statement(connection, table, "TO STDOUT")) as copy:
-        return b"".join(copy)
+        with target.open("wb") as file:
+            file.writelines(copy)
+        return target
 
 
 def machine(server: str) -> dict[str, object]:

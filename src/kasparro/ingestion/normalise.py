@@ -8,21 +8,25 @@ from pydantic import ValidationError
 
 from kasparro.core.etl_config import CsvSource, SourceDeclaration
 from kasparro.ingestion.mapping import Mapped, mapper
-from kasparro.ingestion.values import Fields, Unfit, check_storable, encode, fields_decoder
+from kasparro.ingestion.values import Fields, Unfit, check_cells, check_storable, encode, fields_decoder
 from kasparro.schemas.data import DataRecord
 from kasparro.schemas.ingest import Keyed, Landed, Reject, RejectReason
 
 Normalise = Callable[[Keyed], Landed | Reject]
 
 
+validate = DataRecord.__pydantic_validator__.validate_python
+
+
 def normaliser(declaration: SourceDeclaration) -> Normalise:
     """Compile how the records of a source become records of the dataset."""
     split = fields_reader(declaration)
     apply = mapper(declaration)
+    check = check_cells if isinstance(declaration, CsvSource) else check_storable
 
     def normalise(keyed: Keyed) -> Landed | Reject:
         try:
-            check_storable(keyed.raw.payload)
+            check(keyed.raw.payload)
             fields = split(keyed.raw.payload)
             mapped = apply(fields)
             return Landed(keyed, data_text(declaration.name, keyed.external_id, mapped, fields))
@@ -50,7 +54,7 @@ def data_text(source: str, source_id: str, mapped: Mapped, fields: Fields) -> by
     metadata = {name: value for name, value in fields.items() if name not in mapped.taken}
     values = {"source": source, "source_id": source_id, **mapped.values, "metadata": metadata}
     try:
-        DataRecord.model_validate(values)
+        validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))

@@ -51,6 +51,12 @@ MANY_DIGITS = re.compile(rb"\d{1000}")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
+def check_cells(payload: bytes) -> None:
+    """`check_storable` for a CSV row, which is flat and all text."""
+    if NUL in payload:
+        check_leaves(payload)
+
+
 def check_storable(payload: bytes) -> None:
     """Raise `Unfit` if JSONB could not hold this record: nesting, numbers, NUL characters.
 
@@ -59,9 +65,7 @@ def check_storable(payload: bytes) -> None:
     if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and depth(payload) > MAX_DEPTH:
         raise Unfit(RejectReason.TOO_DEEP, f"nested more than {MAX_DEPTH} levels deep")
     if is_suspect(payload):
-        value = json.loads(payload, parse_int=Decimal, parse_float=Decimal)
-        for path, leaf in leaves(value):
-            check_leaf(path, leaf)
+        check_leaves(payload)
 
 
 def is_suspect(payload: bytes) -> bool:
@@ -80,6 +84,11 @@ def depth(payload: bytes) -> int:
         elif character in b"}]":
             level -= 1
     return deepest
+
+
+def check_leaves(payload: bytes) -> None:
+    for path, leaf in leaves(json.loads(payload, parse_int=Decimal, parse_float=Decimal)):
+        check_leaf(path, leaf)
 
 
 def check_leaf(path: str, leaf: Any) -> None:

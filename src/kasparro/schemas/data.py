@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from kasparro.schemas.ingest import RunStatus
 
@@ -14,14 +14,11 @@ MAX_ID = 255
 """Most characters of a record's identity in its source."""
 
 
-def _storable(text: str) -> str:
-    """Refuse what PostgreSQL's JSONB cannot hold."""
-    if "\0" in text:
-        raise ValueError("contains a NUL character, which the dataset cannot hold")
-    return text
-
-
-Text = Annotated[str, Field(strict=True), AfterValidator(_storable)]
+Text = Annotated[
+    str,
+    StringConstraints(strict=True, pattern=r"^[^\x00]*$"),  # JSONB cannot hold a NUL character
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class DataRecord(BaseModel):

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from kasparro.core.etl_config import ApiSource, CsvSource
 from kasparro.ingestion.identity import identifier, payload_hash
 from kasparro.ingestion.normalise import normaliser
+from kasparro.schemas.data import DataRecord
 from kasparro.schemas.ingest import ApiOrigin, FileOrigin, Keyed, Landed, RawRecord, Reject
 
 HERE = ApiOrigin("http://test", 1, 0)
@@ -286,3 +288,16 @@ def test_any_object_keeps_every_field_somewhere(record):
                 written[f]
                 for f in ("title", "description", "content", "author", "published_at", "url", "category")
             ]
+
+
+@pytest.mark.parametrize("payload", [b'{"a": "\\u0000"}', b'{"a": "\\\\\\u0000"}'])
+def test_a_cell_with_a_nul_is_a_reject(payload):
+    reject = outcome(payload, table())
+    assert isinstance(reject, Reject)
+    assert (reject.reason, reject.field) == ("invalid_text", "a")
+
+
+def test_the_public_model_refuses_a_nul_as_well():
+    with pytest.raises(ValidationError):
+        DataRecord(source="s", source_id="1", title="a\0b")
+    assert DataRecord(source="s", source_id="1", title="a\nb\n").title == "a\nb\n"
