@@ -7,8 +7,8 @@ server of its own, with durability as in production. Three things are timed, one
 
     ingest   the whole command on an empty, migrated database, start of Python included
     rerun    the same command again; nothing has changed
-    floor    the same final rows, ready in a file just read, put by one COPY each, in one transaction, into the same tables with the same
-             indexes in another empty database: no reading, no parsing, no hashing, no validation
+    floor    the same final rows, ready in files just read, put by one COPY each, in one transaction, into the same tables
+             with the same indexes in another empty database: no parsing, no hashing, no validation
 
 A first round warms up and is not counted. Every round is checked: all rows inserted, then all unchanged.
 """
