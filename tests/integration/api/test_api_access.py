@@ -107,8 +107,8 @@ async def test_keys_and_refusals_leave_a_line_without_the_key(serve):
             await service.client.post("/etl/run", headers={"X-API-Key": READ})
 
     assert [(e["event"], e["status"], e["code"]) for e in logs] == [
-        ("request", 401, "not_authenticated"),
-        ("request", 403, "not_allowed"),
+        ("request.served", 401, "not_authenticated"),
+        ("request.served", 403, "not_allowed"),
     ]
     assert "secret" not in str(logs)
 

@@ -44,9 +44,9 @@ async def test_each_request_leaves_one_line_with_the_route_and_no_values(client)
 
     lines = [{k: v for k, v in line.items() if k != "duration_ms"} for line in logs]
     assert [(line["event"], line["method"], line["route"], line["status"]) for line in lines] == [
-        ("request", "GET", "/data", 200),
-        ("request", "GET", "/data/{id}", 404),
-        ("request", "GET", None, 404),
+        ("request.served", "GET", "/data", 200),
+        ("request.served", "GET", "/data/{id}", 404),
+        ("request.served", "GET", None, 404),
     ]
     assert lines[0]["request_id"] == "r-1"
     assert "confidential" not in str(logs)
