@@ -62,7 +62,7 @@ def print_line(text: str = "") -> None:
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table; numbers are grouped, times are UTC, what is absent is a dash."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for column in columns:
         table.add_column(column.title, justify="right" if column.numeric else "left", overflow="fold")
     for row in rows:

@@ -8,7 +8,7 @@ from kasparro.schemas.data import QueuedRun
 def test_a_table_cuts_nothing_that_does_not_go_to_a_terminal(capsys):
     print_table([*textual("name"), *numeric("n")], [("x" * 500, 1234567)])
 
-    assert f"{'x' * 500}   1,234,567" in capsys.readouterr().out
+    assert f"{'x' * 500}  1,234,567" in capsys.readouterr().out
 
 
 def test_text_from_outside_cannot_speak_to_the_terminal(capsys):
