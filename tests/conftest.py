@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kasparro.core.embedded import EmbeddedPostgres
+from kasparro.core.embedded import EmbeddedPostgres, processes
 from kasparro.storage import schema
 
 TEMPLATE_LOCK = 0x6B617374
@@ -98,20 +98,10 @@ def drop_left_over_databases(connection: psycopg.Connection) -> None:
         "SELECT datname FROM pg_database WHERE datname LIKE 'kasparro\\_test\\_%'"
     ).fetchall():
         pid = int(name.split("_")[2])
-        if not Path(f"/proc/{pid}").exists() and not is_alive(pid):
+        if not processes.exists(pid):
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def on_database(server: str, name: str) -> str:

@@ -72,7 +72,7 @@ def test_a_chosen_directory_that_is_too_old_is_an_error(installation):
 
 def test_programs_that_can_be_reached_are_used_where_they_are():
     reachable = Binaries(Path("/usr/bin"), 18)
-    assert executable_by(None, Binaries(Path("/root/x"), 18)) == Binaries(Path("/root/x"), 18)
+    assert executable_by(None, Binaries(Path("/closed/x"), 18)) == Binaries(Path("/closed/x"), 18)
     assert executable_by(NOBODY_AT_ALL, reachable) == reachable
 
 

@@ -20,8 +20,3 @@ def upgrade() -> None:
     driver: Any = op.get_bind().connection.driver_connection
     driver.execute(TABLES.read_text())
     driver.execute(SchemaManager.get_schema())
-
-
-def downgrade() -> None:
-    """Going back would drop the data: restore a backup instead."""
-    raise NotImplementedError("the first schema cannot be taken back: restore a backup")
