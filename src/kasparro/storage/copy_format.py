@@ -1,6 +1,6 @@
 """Rows in PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"): field values in, bytes out.
 
-A field is its length as a big-endian int32 and its bytes; -1 is NULL.
+A field is its length as a big-endian int32 and its bytes; ours are never NULL.
 JSON and text are their UTF-8; JSONB has its version in front.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = struct.pack(">h", -1)
-NULL = struct.pack(">i", -1)
 
 _length = struct.Struct(">i").pack
 _int4 = struct.Struct(">ii").pack
