@@ -56,10 +56,11 @@ def deadly(step: Callable[..., Awaitable[Any]], when: str, nth: int) -> Callable
     async def wrapped(*args: Any, **keys: Any) -> Any:
         nonlocal calls
         calls += 1
-        if when == "before" and calls == nth:
+        this = calls
+        if when == "before" and this == nth:
             os.kill(os.getpid(), signal.SIGKILL)
         result = await step(*args, **keys)
-        if when == "after" and calls == nth:
+        if when == "after" and this == nth:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 

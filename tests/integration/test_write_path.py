@@ -12,9 +12,10 @@ import pytest
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import LeaseHeld, LeaseLost, PermanentSourceError, TransientSourceError
 from kasparro.ingestion.batching import Haul
+from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.prepare import Recipe, identify, prepare
-from kasparro.ingestion.runner import persist, run_etl_with_backoff
-from kasparro.schemas.ingest import ApiOrigin, RawRecord, RunCounters, RunStatus, SourceKind, new_run_id
+from kasparro.ingestion.runner import run_etl_with_backoff
+from kasparro.schemas.ingest import ApiOrigin, Landed, RawRecord, RunCounters, RunStatus, SourceKind, new_run_id
 from kasparro.storage.ingest_store import PostgresIngestStore
 
 pytestmark = pytest.mark.anyio
@@ -261,7 +262,7 @@ def batch_of(*ids: int):
     recipe = Recipe.of(api_declaration())
     raw = [RawRecord(json.dumps({"id": i}).encode(), ApiOrigin("http://test", 1, i)) for i in ids]
     haul = Haul(raw, [], {"page": 1}, complete=False)
-    return prepare(recipe, haul, identify(recipe, haul), {})
+    return prepare(recipe, haul, identify(recipe, haul), dict.fromkeys(range(len(ids))))
 
 
 async def test_a_batch_sent_again_after_its_answer_was_lost_changes_nothing(database_url):
@@ -269,13 +270,13 @@ async def test_a_batch_sent_again_after_its_answer_was_lost_changes_nothing(data
         store = PostgresIngestStore(db, LEASE_SECONDS)
         async with store.session("things", SourceKind.API, new_run_id("things"), {}) as session:
             await session.resume()
-            first = await session.commit(batch_of(1, 2))
-            session._batch_seq -= 1  # as after a COMMIT whose answer never came
+            place = session.next_place()
+            first = await session.commit(place, batch_of(1, 2))
 
-            again = await session.commit(batch_of(1, 2))
+            again = await session.commit(place, batch_of(1, 2))  # as after a COMMIT whose answer never came
 
             assert first == again == RunCounters(inserted=2)
-            assert await session.commit(batch_of(3)) == RunCounters(inserted=3)
+            assert await session.commit(session.next_place(), batch_of(3)) == RunCounters(inserted=3)
 
 
 async def test_a_process_that_lost_its_lease_cannot_write(database_url):
@@ -288,10 +289,10 @@ async def test_a_process_that_lost_its_lease_cannot_write(database_url):
             async with store.session("things", SourceKind.API, new_run_id("things"), {}) as taker:
                 await taker.resume()
                 with pytest.raises(LeaseLost):
-                    await stale.commit(batch_of(1))
-                assert await taker.commit(batch_of(2)) == RunCounters(inserted=1)
+                    await stale.commit(stale.next_place(), batch_of(1))
+                assert await taker.commit(taker.next_place(), batch_of(2)) == RunCounters(inserted=1)
             with pytest.raises(LeaseLost):
-                await stale.commit(batch_of(1))
+                await stale.commit(stale.next_place(), batch_of(1))
         assert await rows(db, "SELECT external_id FROM raw_data_api") == [("2",)]
         status, message = await one(
             db, "SELECT status, error_message FROM etl_run WHERE run_id = %(r)s", {"r": stale_run}
@@ -313,8 +314,11 @@ async def test_a_value_only_the_database_refuses_costs_only_its_record(database_
     recipe = Recipe.of(declaration)
 
     def careless(keyed):
-        landed = recipe.normalise(keyed)
-        return replace(landed, data=b'{"bad": "\\u0000"}') if keyed.external_id in {"3", "8"} else landed
+        bad = b'{"bad": "\\u0000"}'
+        return [
+            Landed(one.keyed, bad) if one.keyed.external_id in {"3", "8"} else one
+            for one in recipe.normalise(keyed)
+        ]
 
     raw = [RawRecord(json.dumps({"id": i}).encode(), ApiOrigin("http://test", 1, i)) for i in range(10)]
     async with writer(database_url) as db:
@@ -322,9 +326,8 @@ async def test_a_value_only_the_database_refuses_costs_only_its_record(database_
         store = PostgresIngestStore(db, LEASE_SECONDS)
         async with store.session(request.name, SourceKind.API, request.run_id, {}) as session:
             await session.resume()
-            await persist(
-                request, session, replace(recipe, normalise=careless), Haul(raw, [], None, complete=True)
-            )
+            async with Lanes(session, replace(recipe, normalise=careless), lambda _: None) as lanes:
+                await lanes.take(Haul(raw, [], None, complete=True))
             _, counters = await session.finish(None)
 
         assert counters == RunCounters(inserted=8, failed=2)

@@ -21,6 +21,7 @@
     │   ├── DatabaseUnavailable     try again later
     │   │   └── DatabaseTimeout     no answer before the client-side deadline
     │   ├── RecordRefused           the database refuses a value; only that record is at fault
+    │   ├── KeysTaken               look up what is stored, then write again
     │   └── SchemaMismatch          run `kasparro db upgrade`, or a newer Kasparro
     ├── RequestError                an HTTP request that cannot be answered as asked
     │   ├── NotFound
@@ -230,6 +231,12 @@ class RecordRefused(StorageError):
         self.records = records or {}
         """The records at fault, by external id, with the database's reason; empty while they are not known."""
         super().__init__(message)
+
+
+class KeysTaken(StorageError):
+    """A record that was taken for new is stored already."""
+
+    code = "keys_taken"
 
 
 class SchemaMismatch(StorageError):

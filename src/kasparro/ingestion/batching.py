@@ -20,12 +20,16 @@ PAGES_AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Haul:
-    """What is committed together. `cursor` resumes after it; `complete`: the source has nothing more."""
+    """What is committed together. `cursor` resumes after it; `complete`: the source has nothing more.
+
+    `unchanged` records were found to be as they are stored without being read.
+    """
 
     records: Sequence[RawRecord]
     rejects: Sequence[Reject]
     cursor: Cursor | None
     complete: bool
+    unchanged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class _Pile:
     started: float = 0.0
     records: list[RawRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    unchanged: int = 0
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
@@ -59,12 +64,14 @@ class _Pile:
     def add(self, page: Page) -> None:
         self.records.extend(page.records)
         self.rejects.extend(page.rejects)
+        self.unchanged += page.unchanged
 
     def take(self, size: int | None = None, *, complete: bool = False) -> Haul:
         """Hand out the first *size* records (`None`: all) and keep the rest."""
-        haul = Haul(self.records[:size], self.rejects, self.cursor, complete)
+        haul = Haul(self.records[:size], self.rejects, self.cursor, complete, self.unchanged)
         self.records = [] if size is None else self.records[size:]
         self.rejects = []
+        self.unchanged = 0
         return haul
 
 

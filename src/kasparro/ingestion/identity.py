@@ -1,22 +1,29 @@
-"""Who a record is, and whether it differs from what is stored: a raw record in, its key and hash out, or a reject."""
+"""Who a record is, and whether it differs from what is stored: raw records in, their keys and hashes out, or rejects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
 from kasparro.core.etl_config import CsvSource, SourceDeclaration
+from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader, piecewise
 from kasparro.ingestion.paths import Path, compile_path
 from kasparro.ingestion.values import Fields, Unfit, fields_decoder
 from kasparro.schemas.data import MAX_ID
 from kasparro.schemas.ingest import Keyed, RawRecord, Reject, RejectReason
 
 DEFAULT_KEY = "id"
+DEFAULT_NAME = b'"id":'
+"""How that column looks in a payload; in a cell the quotes would be escaped."""
+
 HASH_BYTES = 16
 
-Identify = Callable[[RawRecord], Keyed | Reject]
+Identify = Callable[[Sequence[RawRecord]], list[Keyed | Reject]]
 
 
 def payload_hash(payload: bytes) -> bytes:
@@ -26,6 +33,14 @@ def payload_hash(payload: bytes) -> bytes:
 
 def identifier(declaration: SourceDeclaration) -> Identify:
     """Compile how the records of a source are identified: its `key`, else `id`, else (CSV only) the row's content."""
+    one = _one_by_one(declaration)
+    if not isinstance(declaration, CsvSource):
+        return lambda records: [one(record) for record in records]
+    many = _by_columns(declaration)
+    return lambda records: piecewise(many, one, records)
+
+
+def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed | Reject]:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.key or (DEFAULT_KEY,))
@@ -42,6 +57,49 @@ def identifier(declaration: SourceDeclaration) -> Identify:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
 
     return identify
+
+
+def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[Keyed | Reject] | None]:
+    """The same for rows that are all alike, with nothing to be rejected among them; None otherwise."""
+    key = declaration.key or (DEFAULT_KEY,)
+
+    @lru_cache(maxsize=8)
+    def reader(names: tuple[str, ...]) -> ReadColumns | None:
+        return columns_reader(key, exactly=False) if set(key) <= set(names) else None
+
+    def identify(records: Sequence[RawRecord]) -> list[Keyed | Reject] | None:
+        payloads = [record.payload for record in records]
+        array = as_array(payloads)
+        if array is None:
+            return None
+        digests = list(map(payload_hash, payloads))
+        if declaration.key is None and DEFAULT_NAME not in array:
+            return list(map(Keyed, map(bytes.hex, digests), digests, records))
+        read = reader(column_names(payloads[0]))
+        if read is None:
+            return None
+        try:
+            columns = read(array)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        identities = _identities([columns[name] for name in key])
+        return None if identities is None else list(map(Keyed, identities, digests, records))
+
+    return identify
+
+
+def _identities(parts: Sequence[list[str]]) -> list[str] | None:
+    """The identities of many rows, or None when one of them has none."""
+    if any("" in column for column in parts):
+        return None
+    together = map("|".join, zip(*map(_escaped, parts), strict=True))
+    identities = parts[0] if len(parts) == 1 else list(together)
+    return identities if max(map(len, identities)) <= MAX_ID else None
+
+
+def _escaped(column: list[str]) -> list[str]:
+    together = "".join(column)
+    return [_escape(part) for part in column] if "|" in together or "\\" in together else column
 
 
 def _identity(fields: Fields, paths: tuple[Path, ...]) -> str:

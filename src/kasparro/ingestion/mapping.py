@@ -32,13 +32,20 @@ Convert = Callable[[Any], tuple[Any, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one field is filled. A `declared` rule that does not fit rejects the record; a fallback passes."""
+    """How one field is filled. A `declared` rule that does not fit rejects the record; a fallback passes.
+
+    `keeps_text`: what is text already is not converted.
+    """
 
     name: str
     paths: tuple[Path, ...]
     convert: Convert
     default: Any
     declared: bool
+
+    @property
+    def keeps_text(self) -> bool:
+        return self.convert is _text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,7 @@ Mapper = Callable[[Fields], Mapped]
 
 def mapper(declaration: SourceDeclaration) -> Mapper:
     """Compile the map of a source. The result raises `Unfit`, naming the field."""
-    cells = isinstance(declaration, CsvSource)
-    rules = tuple(_rule(name, declaration.map.get(name), cells=cells) for name in MAPPED_FIELDS)  # type: ignore[call-overload]
+    rules = rules_of(declaration)
 
     def apply(fields: Fields) -> Mapped:
         values: dict[str, Any] = {}
@@ -67,6 +73,12 @@ def mapper(declaration: SourceDeclaration) -> Mapper:
         return Mapped(values, frozenset(taken))
 
     return apply
+
+
+def rules_of(declaration: SourceDeclaration) -> tuple[Rule, ...]:
+    """The rules of a source's map, one for each of `MAPPED_FIELDS`, in their order."""
+    cells = isinstance(declaration, CsvSource)
+    return tuple(_rule(name, declaration.map.get(name), cells=cells) for name in MAPPED_FIELDS)  # type: ignore[call-overload]
 
 
 def _rule(name: str, declared: FieldRule | None, *, cells: bool) -> Rule:

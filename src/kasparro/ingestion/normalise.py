@@ -1,18 +1,20 @@
-"""The pure step: an identified raw record in, the JSON text of its DataRecord out, or a reject. No I/O."""
+"""The pure step: identified raw records in, the JSON texts of their DataRecords out, or rejects. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
 from kasparro.core.etl_config import CsvSource, SourceDeclaration
+from kasparro.ingestion.column_mapping import ColumnNormaliser
+from kasparro.ingestion.columns import piecewise
 from kasparro.ingestion.mapping import Mapped, mapper
 from kasparro.ingestion.values import Fields, Unfit, check_cells, check_storable, encode, fields_decoder
 from kasparro.schemas.data import DataRecord
 from kasparro.schemas.ingest import Keyed, Landed, Reject, RejectReason
 
-Normalise = Callable[[Keyed], Landed | Reject]
+Normalise = Callable[[Sequence[Keyed]], list[Landed | Reject]]
 
 
 validate = DataRecord.__pydantic_validator__.validate_python
@@ -20,6 +22,20 @@ validate = DataRecord.__pydantic_validator__.validate_python
 
 def normaliser(declaration: SourceDeclaration) -> Normalise:
     """Compile how the records of a source become records of the dataset."""
+    one = one_by_one(declaration)
+    if not isinstance(declaration, CsvSource):
+        return lambda keyed: [one(record) for record in keyed]
+    columns = ColumnNormaliser(declaration)
+
+    def many(keyed: Sequence[Keyed]) -> list[Landed | Reject] | None:
+        texts = columns(keyed)
+        return None if texts is None else list(map(Landed, keyed, texts))
+
+    return lambda keyed: piecewise(many, one, keyed)
+
+
+def one_by_one(declaration: SourceDeclaration) -> Callable[[Keyed], Landed | Reject]:
+    """Compile the same for a single record, whatever is in it."""
     split = fields_reader(declaration)
     apply = mapper(declaration)
     check = check_cells if isinstance(declaration, CsvSource) else check_storable

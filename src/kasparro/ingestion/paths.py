@@ -16,17 +16,22 @@ DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`read` gives the value or None; `field` is the top-level field that the path takes whole, if it does."""
+    """`read` gives the value or None; `field` is the top-level field that the path takes whole, if it does.
+
+    `computes`: where there is no such field, the path may still find something.
+    """
 
     text: str
     field: str | None
     read: Callable[[Fields], Any]
+    computes: bool = False
 
 
 def compile_path(text: str, *, cells: bool) -> Path:
     """Compile *text*. In a CSV source (`cells`) any text is a column name first."""
     if cells:
-        return Path(text, text, _cell_reader(text))
+        expression = None if DOTTED.fullmatch(text) else _expression(text)
+        return Path(text, text, _cell_reader(text, expression), computes=expression is not None)
     if not DOTTED.fullmatch(text):
         return Path(text, None, _expression_reader(text))
     if "." not in text:
@@ -62,9 +67,8 @@ def _expression_reader(text: str) -> Callable[[Fields], Any]:
     return read
 
 
-def _cell_reader(text: str) -> Callable[[Fields], Any]:
+def _cell_reader(text: str, expression: Any) -> Callable[[Fields], Any]:
     """A column of that name; where the file has none and the text is an expression, its value over the columns."""
-    expression = None if DOTTED.fullmatch(text) else _expression(text)
     if expression is None:
         return lambda fields: fields.get(text)
 

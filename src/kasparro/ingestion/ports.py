@@ -9,13 +9,15 @@ from typing import Any, Protocol
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,
-    Known,
+    Keyed,
     Page,
+    Place,
     RunCounters,
     RunId,
     RunStatus,
     SourceKind,
     SourceName,
+    Stored,
 )
 
 
@@ -38,15 +40,24 @@ class IngestSession(Protocol):
         """Where the last committed batch of this source ended, as the database has it now."""
         ...
 
-    async def known(self, external_ids: Sequence[str]) -> Mapping[str, Known]:
-        """What is stored under these ids; ids never seen are absent."""
+    async def known(self, records: Sequence[Keyed]) -> Stored:
+        """What is stored of *records*, as far as it is not the very same. No batch under way may hold one of their keys.
+
+        Where a source has nothing stored yet, that is said of all of them without a look; `commit` will notice.
+        """
         ...
 
-    async def commit(self, batch: Batch) -> RunCounters:
+    def next_place(self) -> Place:
+        """The place of the next batch; every place must be committed, in as many attempts as it takes."""
+        ...
+
+    async def commit(self, place: Place, batch: Batch) -> RunCounters:
         """Write all of *batch* or nothing, exactly once, and return the run's counters so far.
 
+        Batches may be under way together; each becomes visible after the one with the place before.
         Outages shorter than a minute are waited out, and a batch whose answer was lost is looked up, never sent twice.
-        Raises `LeaseLost` when another process has taken over, `RecordRefused` naming the records the database refuses.
+        Raises `LeaseLost` when another process has taken over, `RecordRefused` naming the records the database refuses,
+        `KeysTaken` when a record taken for new is stored already: `known` says which. After these two the place is still free.
         """
         ...
 

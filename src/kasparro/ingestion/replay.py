@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from kasparro.core.errors import RunInterrupted
@@ -15,7 +14,7 @@ from kasparro.ingestion.ports import IngestSession
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.runner import Job
 from kasparro.schemas.events import BatchCommitted
-from kasparro.schemas.ingest import Batch, Keyed, Known, Landed, Reject, RunCounters, SourceKind, SourceName
+from kasparro.schemas.ingest import Batch, Keyed, Landed, Reject, RunCounters, SourceKind, SourceName
 
 
 class RawArchive(Protocol):
@@ -27,24 +26,22 @@ class RawArchive(Protocol):
         """Up to *limit* records with ids after *after*, in the order they were first stored."""
         ...
 
-    async def differing(self, source: SourceName, landed: Sequence[Landed]) -> AbstractSet[str]:
-        """The external ids whose record in the dataset differs from the one given, or is missing."""
+    async def differing(self, source: SourceName, landed: Sequence[Landed]) -> Mapping[str, bool]:
+        """The external ids whose record in the dataset differs from the one given, or (then false) is missing."""
         ...
 
 
 async def replay(job: Job, session: IngestSession, archive: RawArchive, recipe: Recipe) -> None:
     """Normalise everything stored, batch by batch. Raises what stopped it; committed batches stay."""
     kind = SourceKind(job.declaration.type)
+    await session.resume()
     last = 0
     while rows := await archive.read(kind, job.name, last, job.pace.records):
         last = rows[-1][0]
-        outcomes = await asyncio.to_thread(
-            lambda keyed: [recipe.normalise(k) for k in keyed], [k for _, k in rows]
-        )
+        outcomes = await asyncio.to_thread(recipe.normalise, [keyed for _, keyed in rows])
         landed = [outcome for outcome in outcomes if isinstance(outcome, Landed)]
         differing = await archive.differing(job.name, landed)
-        known = await session.known([keyed.external_id for _, keyed in rows])
-        counters = await session.commit(replayed(rows, outcomes, differing, known))
+        counters = await session.commit(session.next_place(), replayed(rows, outcomes, differing))
         job.observe(BatchCommitted(job.name, job.run_id, counters))
         if job.stop.is_set():
             raise RunInterrupted
@@ -53,8 +50,7 @@ async def replay(job: Job, session: IngestSession, archive: RawArchive, recipe: 
 def replayed(
     rows: Sequence[tuple[int, Keyed]],
     outcomes: Sequence[Landed | Reject],
-    differing: AbstractSet[str],
-    known: Mapping[str, Known],
+    differing: Mapping[str, bool],
 ) -> Batch:
     changed: list[Landed] = []
     rejects: list[Reject] = []
@@ -65,7 +61,7 @@ def replayed(
             changed.append(Landed(keyed, None))
         elif keyed.external_id in differing:
             changed.append(outcome)
-            stored = known[keyed.external_id].in_dataset
+            stored = differing[keyed.external_id]
             inserted, updated = inserted + (not stored), updated + stored
         else:
             unchanged += 1

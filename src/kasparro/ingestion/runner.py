@@ -6,6 +6,8 @@
     PERSIST    session.commit                 (one transaction: data, rejects, checkpoint, counters)
     MONITOR    observe                        (events; logs, progress and metrics read them)
 
+STORE to PERSIST are in `lanes`: a batch is prepared while those before it are written.
+
 `services.ingestion` calls `run_etl_with_backoff`.
 """
 
@@ -24,18 +26,19 @@ from kasparro.core.clock import monotonic
 from kasparro.core.errors import (
     DatabaseUnavailable,
     KasparroError,
-    RecordRefused,
     RunInterrupted,
     TransientSourceError,
 )
 from kasparro.core.etl_config import SourceDeclaration
-from kasparro.ingestion.batching import Haul, Pace, hauls
+from kasparro.ingestion.batching import Pace, hauls
+from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.ports import IngestSession, IngestStore, Source
-from kasparro.ingestion.prepare import Recipe, identify, prepare
+from kasparro.ingestion.prepare import Recipe
 from kasparro.schemas.events import BatchCommitted, Observer, PageFetched, RunEnded, RunStarted, unobserved
 from kasparro.schemas.ingest import (
     Cursor,
     Page,
+    RunCounters,
     RunId,
     RunReport,
     SourceKind,
@@ -78,20 +81,16 @@ async def run_etl(job: Job, session: IngestSession, recipe: Recipe, after: Curso
     Raises what stopped it; whatever was committed stays, and the checkpoint says how far that is.
     """
     pages = observed(job, job.source.pages(after))
-    async with aclosing(hauls(pages, after, job.pace, job.stop)) as batches:
+
+    def committed(counters: RunCounters) -> None:
+        job.observe(BatchCommitted(job.name, job.run_id, counters))
+
+    async with (
+        aclosing(hauls(pages, after, job.pace, job.stop)) as batches,
+        Lanes(session, recipe, committed) as lanes,
+    ):
         async for haul in batches:
-            await persist(job, session, recipe, haul)
-
-
-async def persist(job: Job, session: IngestSession, recipe: Recipe, haul: Haul) -> None:
-    identified = await asyncio.to_thread(identify, recipe, haul)
-    known = await session.known(list(identified.records))
-    try:
-        counters = await session.commit(await asyncio.to_thread(prepare, recipe, haul, identified, known))
-    except RecordRefused as error:
-        recipe = recipe.without(error.records)
-        counters = await session.commit(await asyncio.to_thread(prepare, recipe, haul, identified, known))
-    job.observe(BatchCommitted(job.name, job.run_id, counters))
+            await lanes.take(haul)
 
 
 async def run_etl_with_backoff(job: Job, store: IngestStore, sleep: Sleep = asyncio.sleep) -> RunReport:

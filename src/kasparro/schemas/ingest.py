@@ -116,13 +116,15 @@ class Page:
     """What a source hands over at once.
 
     `cursor` resumes *after* this page; `None` means that the next run starts from the beginning, which is what the last page
-    of a complete fetch says. `rejects` are the records that could not even become a `RawRecord`. `total` is the number of
-    records the source says it has, `size` the bytes received for this page, `total_size` the bytes there are; for progress only.
+    of a complete fetch says. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of
+    records that were found to be as they were stored without being read again. `total` is the number of records the source
+    says it has, `size` the bytes received for this page, `total_size` the bytes there are; for progress only.
     """
 
     records: Sequence[RawRecord]
     cursor: Cursor | None
     rejects: Sequence[Reject] = ()
+    unchanged: int = 0
     size: int = 0
     total: int | None = None
     total_size: int | None = None
@@ -149,8 +151,15 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     this_run: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+Stored = Mapping[int, Known | None]
+"""What is stored of the records of a batch, by their position in it; `None`: nothing. A record that is missing here is stored as
+it is, in the dataset too, and was not landed by the run at hand."""
+
+Place = NewType("Place", int)
+"""Where a batch stands in the order in which a run commits, from 0."""
+
+
+class Landed(msgspec.Struct, frozen=True, gc=False):
     """A record to be written: the raw one and, unless it was rejected, the JSON text of its DataRecord."""
 
     keyed: Keyed
@@ -198,6 +207,13 @@ class Batch:
     complete: bool = False
     last_id: str | None = None
     replay: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the dataset."""
+        return any(item.data is not None for item in self.new) or any(
+            item.data is not None for item in self.changed
+        )
 
 
 class Trigger(StrEnum):

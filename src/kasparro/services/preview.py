@@ -64,8 +64,8 @@ def _previews(recipe: Recipe, page: Page) -> list[Preview]:
 
 
 def _preview(recipe: Recipe, raw: RawRecord) -> Preview:
-    keyed = recipe.identify(raw)
-    outcome = keyed if isinstance(keyed, Reject) else recipe.normalise(keyed)
+    [keyed] = recipe.identify([raw])
+    [outcome] = [keyed] if isinstance(keyed, Reject) else recipe.normalise([keyed])
     if isinstance(outcome, Reject):
         return Preview(raw.payload, None, outcome)
     return Preview(raw.payload, outcome.data, None)

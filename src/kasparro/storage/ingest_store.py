@@ -1,8 +1,8 @@
 """Where ingestion writes: a session per run, one transaction per batch, exactly once.
 
-The transaction of a batch: take the next place in the lease (a process that lost its lease stops here), write raw rows,
-dataset rows and rejects, move the checkpoint, add to the ledger. A batch sent again after its answer was lost finds its place
-taken by itself and changes nothing.
+The transaction of a batch: write raw rows and dataset rows; then, after the batch before it, take the next place in the lease (a
+process that lost its lease stops here), write rejects, move the checkpoint, add to the ledger. A batch sent again after its
+answer was lost finds its place taken by itself and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import structlog
-from psycopg import sql
 
 from kasparro.core.database import Database
-from kasparro.core.errors import DatabaseUnavailable, LeaseLost, RecordRefused, StorageError
+from kasparro.core.errors import DatabaseUnavailable, KeysTaken, LeaseLost, RecordRefused, StorageError
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,
-    Known,
+    Keyed,
+    Place,
     RunCounters,
     RunId,
     RunStatus,
     SourceKind,
     SourceName,
+    Stored,
 )
-from kasparro.storage import leases, ledger
+from kasparro.storage import leases, ledger, writes
+from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.leases import Lease
+from kasparro.storage.lookup import known, nothing_stored
 from kasparro.storage.raw_tables import RAW_TABLES, RawTable
 from kasparro.storage.refused import refused
-from kasparro.storage.writes import write_batch
 
 log = structlog.get_logger(__name__)
 
@@ -41,15 +43,18 @@ Outcome = TypeVar("Outcome")
 COMMIT_WAITS: Final = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0)
 """Seconds between the attempts to commit one batch while the database is away."""
 
-KNOWN = """
-SELECT u.id, r.payload_hash, r.processed, r.processed OR EXISTS (
-           SELECT 1 FROM normalized_data n WHERE n.source = %(source)s AND n.source_id = u.id
-       ), r.run_id = %(run_id)s
-FROM unnest(%(ids)s::text[]) AS u (id)
-JOIN LATERAL (
-    SELECT payload_hash, processed, run_id FROM {table} WHERE source = %(source)s AND external_id = u.id LIMIT 1
-) r ON true
-"""
+
+class PlaceTaken(Exception):
+    """The place of a batch was taken: by this very batch, whose answer was lost, or by another process.
+
+    Rolls a transaction back, and goes no further.
+    """
+
+
+def require(had: bool) -> None:  # noqa: FBT001  # the answer of a question just asked
+    """Go on only if the place can be, or was, *had*."""
+    if not had:
+        raise PlaceTaken
 
 
 class PostgresSession:
@@ -59,51 +64,74 @@ class PostgresSession:
         self._database = database
         self._table = table
         self._lease = lease
-        self._batch_seq = 0
-        self._known = sql.SQL(KNOWN).format(table=sql.Identifier(table.name))
+        self._order = CommitOrder()
+        self._nothing_stored = False
+        self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
+        source = self._lease.source
         async with self._database.driver_transaction() as connection:
-            token, self._batch_seq = await leases.position(connection, self._lease)
+            token, committed = await leases.position(connection, self._lease)
             if token != self._lease.token:
                 raise LeaseLost
-            statement = "SELECT cursor FROM etl_checkpoint WHERE source = %s"
-            row = await (await connection.execute(statement, (self._lease.source,))).fetchone()
-            return row[0] if row else None
+            self._nothing_stored = await nothing_stored(connection, self._table, self._lease)
+            self._rejects_open = await writes.rejects_open(connection, source)
+            cursor, version = await writes.checkpoint(connection, source)
+        self._order = CommitOrder(committed, version)
+        return cursor
 
-    async def known(self, external_ids: Sequence[str]) -> Mapping[str, Known]:
-        if not external_ids:
+    async def known(self, records: Sequence[Keyed]) -> Stored:
+        if self._nothing_stored:
+            return dict.fromkeys(range(len(records)))
+        if not records:
             return {}
-        parameters = {"source": self._lease.source, "run_id": self._lease.run_id, "ids": external_ids}
         async with self._database.driver_transaction() as connection:
-            rows = await (await connection.execute(self._known, parameters)).fetchall()
-        return {row[0]: Known(*row[1:]) for row in rows}
+            return await known(connection, self._table, self._lease, records)
 
-    async def commit(self, batch: Batch) -> RunCounters:
+    def next_place(self) -> Place:
+        return self._order.next_place()
+
+    async def commit(self, place: Place, batch: Batch) -> RunCounters:
+        version = self._order.version_at(place, changes=batch.changes)
+        self._rejects_open = self._rejects_open or bool(batch.rejects)
         try:
-            return await patiently(lambda: self._commit(batch))
+            counters = await patiently(lambda: self._commit(place, batch, version))
         except RecordRefused as error:
             async with self._database.driver_transaction() as connection:
                 records = await refused(connection, [*batch.new, *batch.changed])
             raise RecordRefused(error.message, records=records) from error
-
-    async def _commit(self, batch: Batch) -> RunCounters:
-        lease = self._lease
-        async with self._database.driver_transaction() as connection:
-            if not await leases.advance(connection, lease, self._batch_seq):
-                counters = await self._already_committed(connection)
-            else:
-                await write_batch(connection, self._table, lease.source, lease.run_id, batch)
-                counters = await ledger.count(connection, lease.source, lease.run_id, batch.counters)
-        self._batch_seq += 1
+        await self._order.done(place)
         return counters
 
-    async def _already_committed(self, connection: Any) -> RunCounters:
-        """The place is taken: by this batch, whose answer was lost, or by another process."""
-        if await leases.position(connection, self._lease) != (self._lease.token, self._batch_seq + 1):
-            raise LeaseLost
-        log.info("batch.found_committed", source=self._lease.source, batch=self._batch_seq + 1)
-        return await ledger.counters(connection, self._lease.run_id)
+    async def _commit(self, place: Place, batch: Batch, version: int | None) -> RunCounters:
+        try:
+            return await self._write(place, batch, version)
+        except (PlaceTaken, KeysTaken) as error:
+            if (counters := await self._found_committed(place)) is not None:
+                return counters
+            if isinstance(error, PlaceTaken):
+                raise LeaseLost from None
+            self._nothing_stored = False
+            raise
+
+    async def _write(self, place: Place, batch: Batch, version: int | None) -> RunCounters:
+        """One attempt: rows beside those of the batch before, then, when that one is committed, what makes them visible."""
+        lease = self._lease
+        async with self._database.driver_transaction() as connection:
+            require(await leases.is_free(connection, lease, place))
+            await writes.write_rows(connection, self._table, lease, batch, version)
+            await self._order.turn(place)
+            require(await leases.advance(connection, lease, place))
+            await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
+            return await ledger.count(connection, lease.source, lease.run_id, batch.counters)
+
+    async def _found_committed(self, place: Place) -> RunCounters | None:
+        """The counters, if this very batch is committed and only the answer was lost."""
+        async with self._database.driver_transaction() as connection:
+            if await leases.position(connection, self._lease) != (self._lease.token, place + 1):
+                return None
+            log.info("batch.found_committed", source=self._lease.source, batch=place + 1)
+            return await ledger.counters(connection, self._lease.run_id)
 
     async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
         async def end() -> tuple[RunStatus, RunCounters]:

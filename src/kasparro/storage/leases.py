@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from kasparro.core.errors import LeaseHeld
-from kasparro.schemas.ingest import RunId, SourceName
+from kasparro.schemas.ingest import Place, RunId, SourceName
 
 HOLDER: Final = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 """This process: host, pid, and a random part, because pids repeat."""
@@ -52,6 +52,8 @@ UPDATE source_lease
 SET batch_seq = batch_seq + 1, expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE source = %(source)s AND token = %(token)s AND batch_seq = %(batch_seq)s
 """
+
+LOOK = "SELECT token, batch_seq FROM source_lease WHERE source = %(source)s"
 
 POSITION = "SELECT token, batch_seq FROM source_lease WHERE source = %(source)s FOR UPDATE"
 
@@ -96,9 +98,15 @@ async def release(connection: AsyncConnection[Any], lease: Lease) -> None:
     await connection.execute(RELEASE, lease.parameters)
 
 
-async def advance(connection: AsyncConnection[Any], lease: Lease, batch_seq: int) -> bool:
-    """Claim the place after *batch_seq* for the batch of this transaction; False when it cannot be had."""
-    return (await connection.execute(ADVANCE, lease.parameters | {"batch_seq": batch_seq})).rowcount == 1
+async def is_free(connection: AsyncConnection[Any], lease: Lease, place: Place) -> bool:
+    """Say whether *place* can still be claimed, without waiting for anybody: what is written for nothing costs time."""
+    token, batch_seq = await _one(connection, LOOK, lease.parameters)
+    return bool(token == lease.token and batch_seq <= place)
+
+
+async def advance(connection: AsyncConnection[Any], lease: Lease, place: Place) -> bool:
+    """Claim *place* for the batch of this transaction; False when it cannot be had."""
+    return (await connection.execute(ADVANCE, lease.parameters | {"batch_seq": place})).rowcount == 1
 
 
 async def position(connection: AsyncConnection[Any], lease: Lease) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from kasparro.core.database import Database
 from kasparro.schemas.ingest import Keyed, Landed, RawRecord, SourceKind, SourceName
+from kasparro.storage.arrays import EncodedTextArray, TextArray
 from kasparro.storage.raw_tables import RAW_TABLES
 
 READ = """
@@ -16,7 +17,7 @@ WHERE source = %(source)s AND id > %(after)s AND deleted_at IS NULL ORDER BY id 
 """
 
 DIFFERING = """
-SELECT u.id FROM unnest(%(ids)s::text[], %(data)s::text[]) AS u (id, data)
+SELECT u.id, n.data IS NOT NULL FROM unnest(%(ids)s::text[], %(data)s::text[]) AS u (id, data)
 LEFT JOIN LATERAL (
     SELECT data FROM normalized_data WHERE source = %(source)s AND source_id = u.id LIMIT 1
 ) n ON true
@@ -43,9 +44,9 @@ class PostgresRawArchive:
                 for row in await found.fetchall()
             ]
 
-    async def differing(self, source: SourceName, landed: Sequence[Landed]) -> set[str]:
-        ids = [item.keyed.external_id for item in landed]
-        data = [(item.data or b"null").decode() for item in landed]
+    async def differing(self, source: SourceName, landed: Sequence[Landed]) -> dict[str, bool]:
+        ids = TextArray(item.keyed.external_id for item in landed)
+        data = EncodedTextArray([item.data or b"null" for item in landed])
         async with self._database.driver_transaction() as connection:
             found = await connection.execute(DIFFERING, {"source": source, "ids": ids, "data": data})
-            return {row[0] for row in await found.fetchall()}
+            return dict(await found.fetchall())

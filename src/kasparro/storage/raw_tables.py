@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -12,11 +13,11 @@ from kasparro.storage import copy_format as binary
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """`place` are the columns of the origin, with the SQL types of the upsert's arrays."""
+    """`place` are the columns of the origin, with the SQL types of the upsert's arrays; `place_pieces` are their fields."""
 
     name: str
     place: tuple[tuple[str, str], ...]
-    place_fields: Callable[[Any], bytes]
+    place_pieces: Callable[[Sequence[Any]], tuple[binary.Piece, ...]]
     origin: Callable[..., Origin]
 
     @property
@@ -31,31 +32,43 @@ class RawTable:
 COMMON = ("source", "external_id", "raw_data", "payload_hash", "run_id", "processed")
 
 
-def _api_fields(origin: ApiOrigin) -> bytes:
-    return binary.text(origin.url.encode()) + binary.int4(origin.page) + binary.int4(origin.position)
+_two_int4 = struct.Struct(">iiii").pack
+_three_int8 = struct.Struct(">iqiqiq").pack
 
 
-def _csv_fields(origin: FileOrigin) -> bytes:
-    numbers = (origin.byte_start, origin.byte_end, origin.line)
-    return binary.text(origin.file.encode()) + b"".join(map(binary.int8, numbers))
+def _api_pieces(origins: Sequence[ApiOrigin]) -> tuple[binary.Piece, ...]:
+    return _names([o.url for o in origins]), [_two_int4(4, o.page, 4, o.position) for o in origins]
 
 
-def _stream_fields(origin: StreamOrigin) -> bytes:
-    return binary.text(origin.stream.encode()) + binary.int8(origin.position)
+def _csv_pieces(origins: Sequence[FileOrigin]) -> tuple[binary.Piece, ...]:
+    return (
+        _names([o.file for o in origins]),
+        [_three_int8(8, o.byte_start, 8, o.byte_end, 8, o.line) for o in origins],
+    )
+
+
+def _stream_pieces(origins: Sequence[StreamOrigin]) -> tuple[binary.Piece, ...]:
+    return _names([o.stream for o in origins]), [binary.int8(o.position) for o in origins]
+
+
+def _names(names: Sequence[str]) -> binary.Piece:
+    """Text fields of which there are few different ones."""
+    fields = {name: binary.text(name.encode()) for name in set(names)}
+    return [fields[name] for name in names] if len(fields) > 1 else fields[names[0]]
 
 
 RAW_TABLES = {
     SourceKind.API: RawTable(
-        "raw_data_api", (("url", "text"), ("page", "int"), ("position", "int")), _api_fields, ApiOrigin
+        "raw_data_api", (("url", "text"), ("page", "int"), ("position", "int")), _api_pieces, ApiOrigin
     ),
     SourceKind.CSV: RawTable(
         "raw_data_csv",
         (("file", "text"), ("byte_start", "bigint"), ("byte_end", "bigint"), ("line", "bigint")),
-        _csv_fields,
+        _csv_pieces,
         FileOrigin,
     ),
     SourceKind.STREAM: RawTable(
-        "raw_data_stream", (("stream", "text"), ("position", "bigint")), _stream_fields, StreamOrigin
+        "raw_data_stream", (("stream", "text"), ("position", "bigint")), _stream_pieces, StreamOrigin
     ),
 }
 
@@ -75,23 +88,17 @@ def place_values(origin: Origin) -> tuple[Any, ...]:
 
 def raw_rows(table: RawTable, source: str, run_id: str, landed: Sequence[Landed]) -> bytes:
     """The COPY of new records into a raw table."""
-    source_field, run_field = binary.text(source.encode()), binary.text(run_id.encode())
-
-    def row(item: Landed) -> bytes:
-        keyed = item.keyed
-        return b"".join(
-            (
-                source_field,
-                binary.text(keyed.external_id.encode()),
-                binary.text(keyed.raw.payload),
-                binary.text(keyed.payload_hash),
-                run_field,
-                binary.boolean(item.data is not None),
-                table.place_fields(keyed.raw.origin),
-            )
-        )
-
-    return binary.rows(len(table.columns), map(row, landed))
+    keyed = [item.keyed for item in landed]
+    pieces = (
+        binary.text(source.encode()),
+        *binary.texts([one.external_id.encode() for one in keyed]),
+        *binary.texts([one.raw.payload for one in keyed]),
+        *binary.texts([one.payload_hash for one in keyed]),
+        binary.text(run_id.encode()),
+        [binary.FALSE if item.data is None else binary.TRUE for item in landed],
+        *table.place_pieces([one.raw.origin for one in keyed]),
+    )
+    return binary.rows(len(table.columns), len(landed), pieces)
 
 
 DATASET_COLUMNS = ("source", "source_id", "data", "version")
@@ -99,10 +106,11 @@ DATASET_COLUMNS = ("source", "source_id", "data", "version")
 
 def dataset_rows(source: str, version: int, landed: Sequence[Landed]) -> bytes:
     """The COPY of new records into the dataset; those that were rejected stay out."""
-    source_field, version_field = binary.text(source.encode()), binary.int8(version)
-    rows = (
-        source_field + binary.text(item.keyed.external_id.encode()) + binary.jsonb(item.data) + version_field
-        for item in landed
-        if item.data is not None
+    accepted = [item for item in landed if item.data is not None]
+    pieces = (
+        binary.text(source.encode()),
+        *binary.texts([item.keyed.external_id.encode() for item in accepted]),
+        *binary.jsonbs([item.data or b"" for item in accepted]),
+        binary.int8(version),
     )
-    return binary.rows(len(DATASET_COLUMNS), rows)
+    return binary.rows(len(DATASET_COLUMNS), len(accepted), pieces)

@@ -1,6 +1,7 @@
 """The statements of one commit: new rows by COPY, changed ones by one set-based upsert, rejects, checkpoint, notification.
 
-Every function works inside the transaction of `IngestSession.commit`. Arrays go in sorted by key, one row a key.
+Every function works inside the transaction of `IngestSession.commit`. `write_rows` touches only rows of the batch's own keys and
+may go on beside the batch before; `write_progress` waits for its turn. Arrays go in sorted by key, one row a key.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, errors, sql
 from psycopg.types.json import Jsonb
 
-from kasparro.schemas.ingest import Batch, Landed, Reject, RunId, SourceName
+from kasparro.core.errors import KeysTaken
+from kasparro.schemas.ingest import Batch, Cursor, Landed, Reject, RunId, SourceName
+from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
+from kasparro.storage.leases import Lease
 from kasparro.storage.raw_tables import DATASET_COLUMNS, RawTable, dataset_rows, place_values, raw_rows
 
 Connection = AsyncConnection[Any]
@@ -42,22 +46,26 @@ UPDATE quarantine SET resolved_at = now()
 WHERE source = %(source)s AND resolved_at IS NULL AND external_id = ANY(%(ids)s)
 """
 
-COUNT_RECORDS = (
-    "UPDATE etl_checkpoint SET record_count = record_count + %(inserted)s WHERE source = %(source)s"
-)
+COUNT_RECORDS = """
+UPDATE etl_checkpoint
+SET record_count = record_count + %(inserted)s, version = coalesce(%(version)s, version),
+    changed_at = CASE WHEN %(version)s::bigint IS NULL THEN changed_at ELSE now() END
+WHERE source = %(source)s
+"""
 
 CHECKPOINT = """
 UPDATE etl_checkpoint
 SET cursor = %(cursor)s, status = %(status)s, checkpoint_timestamp = now(), record_count = record_count + %(inserted)s,
     last_processed_id = coalesce(%(last_id)s, last_processed_id),
-    last_processed_timestamp = CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END
+    last_processed_timestamp = CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END,
+    version = coalesce(%(version)s, version),
+    changed_at = CASE WHEN %(version)s::bigint IS NULL THEN changed_at ELSE now() END
 WHERE source = %(source)s
 """
 
-NEXT_VERSION = """
-UPDATE etl_checkpoint SET version = version + 1, changed_at = now() WHERE source = %(source)s RETURNING version
-"""
+POSITION = "SELECT cursor, version FROM etl_checkpoint WHERE source = %s"
 
+REJECTS_OPEN = "SELECT EXISTS (SELECT FROM quarantine WHERE source = %s AND resolved_at IS NULL)"
 
 MARK_RAW = """
 UPDATE {table} AS raw SET processed = u.processed
@@ -66,29 +74,42 @@ WHERE raw.source = %(source)s AND raw.external_id = u.id AND raw.processed <> u.
 """
 
 
-async def write_batch(
-    connection: Connection, table: RawTable, source: SourceName, run_id: RunId, batch: Batch
+async def write_rows(
+    connection: Connection, table: RawTable, lease: Lease, batch: Batch, version: int | None
 ) -> None:
-    """Everything of a batch but its place in the lease and in the ledger."""
-    landed = [*batch.new, *batch.changed]
-    if any(item.data is not None for item in landed):
-        version = await next_version(connection, source)
-        await copy_dataset(connection, source, version, batch.new)
-        await upsert_dataset(connection, source, version, batch.changed)
-        await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{version}"))
+    """The records of a batch, stamped with the dataset *version* that it makes."""
+    if version is not None:
+        await copy_dataset(connection, lease.source, version, batch.new)
+        await upsert_dataset(connection, lease.source, version, batch.changed)
     if batch.replay:
-        await mark_raw(connection, table, source, batch.changed)
+        await mark_raw(connection, table, lease.source, batch.changed)
     else:
-        await copy_raw(connection, table, source, run_id, batch.new)
-        await upsert_raw(connection, table, source, run_id, batch.changed)
-    await quarantine(connection, source, run_id, batch.rejects)
-    await resolve(connection, source, landed)
-    await move_checkpoint(connection, source, batch)
+        await copy_raw(connection, table, lease.source, lease.run_id, batch.new)
+        await upsert_raw(connection, table, lease.source, lease.run_id, batch.changed)
 
 
-async def next_version(connection: Connection, source: SourceName) -> int:
-    row = await (await connection.execute(NEXT_VERSION, {"source": source})).fetchone()
-    return int(row[0]) if row else 0
+async def write_progress(
+    connection: Connection, lease: Lease, batch: Batch, version: int | None, *, resolve: bool
+) -> None:
+    """What a batch changes that others change, too; *resolve*: there may be records of it in quarantine."""
+    await quarantine(connection, lease.source, lease.run_id, batch.rejects)
+    if resolve:
+        await resolve_rejects(connection, lease.source, [*batch.new, *batch.changed])
+    await move_checkpoint(connection, lease.source, batch, version)
+    if version is not None:
+        await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{lease.source}:{version}"))
+
+
+async def checkpoint(connection: Connection, source: SourceName) -> tuple[Cursor | None, int]:
+    """The cursor and the dataset version as they are committed."""
+    row = await (await connection.execute(POSITION, (source,))).fetchone()
+    return (row[0], int(row[1])) if row else (None, 0)
+
+
+async def rejects_open(connection: Connection, source: SourceName) -> bool:
+    """Say whether any record of the source is in quarantine."""
+    row = await (await connection.execute(REJECTS_OPEN, (source,))).fetchone()
+    return bool(row and row[0])
 
 
 async def copy_dataset(
@@ -109,16 +130,19 @@ async def _copy(connection: Connection, table: str, columns: Sequence[str], rows
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(rows)
+    try:
+        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(rows)
+    except errors.UniqueViolation as error:
+        raise KeysTaken from error
 
 
 async def upsert_dataset(
     connection: Connection, source: SourceName, version: int, changed: Sequence[Landed]
 ) -> None:
-    rows = sorted((item.keyed.external_id, item.data.decode()) for item in changed if item.data is not None)
+    rows = sorted((item.keyed.external_id, item.data) for item in changed if item.data is not None)
     if rows:
-        ids, data = map(list, zip(*rows, strict=True))
+        ids, data = TextArray(key for key, _ in rows), EncodedTextArray([text for _, text in rows])
         await connection.execute(
             UPSERT_DATASET, {"source": source, "version": version, "ids": ids, "data": data}
         )
@@ -130,10 +154,10 @@ async def upsert_raw(
     if not changed:
         return
     ordered = sorted(changed, key=lambda item: item.keyed.external_id)
-    arrays: dict[str, list[Any]] = {
-        "ids": [item.keyed.external_id for item in ordered],
-        "payloads": [item.keyed.raw.payload.decode() for item in ordered],
-        "hashes": [item.keyed.payload_hash for item in ordered],
+    arrays: dict[str, Any] = {
+        "ids": TextArray(item.keyed.external_id for item in ordered),
+        "payloads": EncodedTextArray([item.keyed.raw.payload for item in ordered]),
+        "hashes": ByteaArray([item.keyed.payload_hash for item in ordered]),
         "processed": [item.data is not None for item in ordered],
     }
     places = zip(*(place_values(item.keyed.raw.origin) for item in ordered), strict=True)
@@ -195,14 +219,16 @@ def fingerprint(reject: Reject) -> bytes:
     return blake2b(reject.payload, digest_size=16, person=b"payload").digest()
 
 
-async def resolve(connection: Connection, source: SourceName, landed: Sequence[Landed]) -> None:
+async def resolve_rejects(connection: Connection, source: SourceName, landed: Sequence[Landed]) -> None:
     """Records that made it are no longer in quarantine."""
-    ids = [item.keyed.external_id for item in landed if item.data is not None]
-    if ids:
+    ids = TextArray(item.keyed.external_id for item in landed if item.data is not None)
+    if ids.values:
         await connection.execute(RESOLVE, {"source": source, "ids": ids})
 
 
-async def move_checkpoint(connection: Connection, source: SourceName, batch: Batch) -> None:
+async def move_checkpoint(
+    connection: Connection, source: SourceName, batch: Batch, version: int | None
+) -> None:
     parameters = {
         "source": source,
         "cursor": None if batch.cursor is None else Jsonb(dict(batch.cursor)),
@@ -210,5 +236,6 @@ async def move_checkpoint(connection: Connection, source: SourceName, batch: Bat
         "inserted": batch.counters.inserted,
         "processed": batch.counters.processed,
         "last_id": batch.last_id,
+        "version": version,
     }
     await connection.execute(COUNT_RECORDS if batch.replay else CHECKPOINT, parameters)

@@ -35,7 +35,8 @@ def exact(text: bytes):
 
 def outcome(record, declaration=None):
     payload = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return normaliser(declaration or api())(Keyed("k", payload_hash(payload), RawRecord(payload, HERE)))
+    [outcome] = normaliser(declaration or api())([Keyed("k", payload_hash(payload), RawRecord(payload, HERE))])
+    return outcome
 
 
 def data(record, declaration=None):
@@ -235,13 +236,13 @@ def test_a_column_name_that_is_no_expression_can_be_mapped():
     ],
 )
 def test_the_key_becomes_the_identity(key, record, expected):
-    keyed = identifier(api(key=key))(RawRecord(json.dumps(record).encode(), HERE))
+    keyed = identifier(api(key=key))([RawRecord(json.dumps(record).encode(), HERE)])[0]
     assert isinstance(keyed, Keyed)
     assert keyed.external_id == expected
 
 
 def test_an_identity_that_is_too_long_is_a_reject():
-    reject = identifier(api())(RawRecord(json.dumps({"id": "x" * 256}).encode(), HERE))
+    reject = identifier(api())([RawRecord(json.dumps({"id": "x" * 256}).encode(), HERE)])[0]
     assert isinstance(reject, Reject)
     assert reject.reason == "identity_too_long"
 
@@ -249,7 +250,7 @@ def test_an_identity_that_is_too_long_is_a_reject():
 def test_a_row_without_a_key_is_identified_by_its_content():
     identify = identifier(table())
     rows = [RawRecord(p, FileOrigin("x", 0, 1, 1)) for p in (b'{"a":"1"}', b'{"a":"2"}', b'{"a":"1"}')]
-    first, second, third = (identify(row).external_id for row in rows)
+    first, second, third = (one.external_id for one in identify(list(rows)))
     assert first == third != second
 
 

@@ -1,0 +1,141 @@
+"""A source's map over whole columns: the columns of many rows in, the texts of their DataRecords out. No I/O.
+
+Does what `mapping` and `normalise` do for one record, for rows that are all alike and all fit; a test holds the two against each
+other. Where a row does not fit, nothing comes out, and the records are taken one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import repeat
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader
+from kasparro.ingestion.mapping import Rule, rules_of
+from kasparro.ingestion.values import Unfit
+from kasparro.schemas.data import MAPPED_FIELDS, DataRecord
+from kasparro.schemas.ingest import Keyed
+
+Cells = Mapping[str, Sequence[str | None]]
+Taken = dict[str, list[bool]]
+"""Which cells a mapping took whole, by column; metadata need not repeat them."""
+
+Record = msgspec.defstruct(
+    "Record", [(name, Any) for name in ("source", "source_id", *MAPPED_FIELDS, "metadata")], gc=False
+)
+_encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
+_checks: Mapping[str, Callable[[Any], Any]] = {
+    name: TypeAdapter(list[Annotated[field.annotation, field]]).validate_python  # type: ignore[name-defined]
+    for name, field in DataRecord.model_fields.items()
+    if name != "metadata"
+}
+"""DataRecord's own checks, field by field: Pydantic validates a column in a tenth of the time of as many models."""
+
+
+class ColumnNormaliser:
+    """Makes DataRecords of the rows of one source."""
+
+    def __init__(self, declaration: CsvSource) -> None:
+        self._source = declaration.name
+        self._rules = rules_of(declaration)
+        self._nulls = frozenset(declaration.null_values)
+        self._computes = {path.text for rule in self._rules for path in rule.paths if path.computes}
+        self._reader = lru_cache(maxsize=8)(self._compile)
+        _checks["source"]([declaration.name])
+
+    def __call__(self, keyed: Sequence[Keyed]) -> list[bytes] | None:
+        """One text a record, or None unless every record is like the first and fits."""
+        payloads = [one.raw.payload for one in keyed]
+        array = as_array(payloads)
+        compiled = self._reader(column_names(payloads[0]))
+        if array is None or compiled is None:
+            return None
+        read, metadata = compiled
+        try:
+            cells = self._with_nulls(read(array))
+            return self._texts([one.external_id for one in keyed], cells, metadata)
+        except (msgspec.MsgspecError, UnicodeDecodeError, Unfit, ValidationError):
+            return None
+
+    def _compile(self, names: tuple[str, ...]) -> tuple[ReadColumns, type] | None:
+        read = columns_reader(names, exactly=True)
+        if read is None or not self._computes <= set(names):
+            return None
+        fields = {f"c{number}": name for number, name in enumerate(names)}
+        return read, msgspec.defstruct("Metadata", [(f, Any) for f in fields], rename=fields, gc=False)
+
+    def _with_nulls(self, columns: Mapping[str, list[str]]) -> Cells:
+        nulls = self._nulls
+        return {
+            name: column if nulls.isdisjoint(column) else [None if c in nulls else c for c in column]
+            for name, column in columns.items()
+        }
+
+    def _texts(self, ids: list[str], cells: Cells, metadata: type) -> list[bytes]:
+        taken: Taken = {}
+        filled = [fill(rule, cells, len(ids), taken) for rule in self._rules]
+        _checks["source_id"](ids)
+        for rule, values in zip(self._rules, filled, strict=True):
+            _checks[rule.name](values)
+        rest = map(metadata, *(_left(column, taken.get(name)) for name, column in cells.items()))
+        texts = _encode_lines(list(map(Record, repeat(self._source), ids, *filled, rest))).split(b"\n")
+        texts.pop()
+        return texts
+
+
+def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:
+    """The values of one field of *count* rows; what they took whole is added to *taken*. Raises `Unfit`."""
+    columns = [(path.text, cells[path.text]) for path in rule.paths if path.text in cells]
+    if not columns:
+        return [rule.default] * count
+    first, column = columns[0]
+    if rule.keeps_text and None not in column:
+        taken[first] = [True] * count
+        return column
+    return _fill_row_by_row(rule, columns, count, taken)
+
+
+def _fill_row_by_row(
+    rule: Rule, columns: Sequence[tuple[str, Sequence[str | None]]], count: int, taken: Taken
+) -> list[Any]:
+    converted = {cell: _converted(rule, cell) for cell in _different(column for _, column in columns)}
+    values: list[Any] = [rule.default] * count
+    open_rows: Sequence[int] = range(count)
+    for name, column in columns:
+        marks = taken.setdefault(name, [False] * count)
+        left = []
+        for row in open_rows:
+            cell = column[row]
+            outcome = None if cell is None else converted[cell]
+            if outcome is None:
+                left.append(row)
+                continue
+            values[row], changed = outcome
+            marks[row] = marks[row] or not changed
+        open_rows = left
+    return values
+
+
+def _different(columns: Iterable[Sequence[str | None]]) -> set[str]:
+    return {cell for column in columns for cell in column if cell is not None}
+
+
+def _converted(rule: Rule, cell: str) -> tuple[Any, bool] | None:
+    try:
+        return rule.convert(cell)
+    except Unfit:
+        if rule.declared:
+            raise
+        return None
+
+
+def _left(column: Sequence[Any], taken: list[bool] | None) -> Sequence[Any]:
+    """What goes to metadata of a column: all that was not taken."""
+    if taken is None:
+        return column
+    return [msgspec.UNSET if took else cell for cell, took in zip(column, taken, strict=True)]

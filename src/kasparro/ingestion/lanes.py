@@ -1,0 +1,106 @@
+"""Batches on their way into the database: hauls in, commits out, several at work at once and each in its turn.
+
+While one batch is written, the next is written beside it on a connection of its own, and the one after that is looked up and
+normalised. They become visible in the order in which they were fetched; a batch that shares a key with one still under way
+waits for it. Called by `runner`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from kasparro.core.errors import KeysTaken, RecordRefused
+from kasparro.ingestion.batching import Haul
+from kasparro.ingestion.ports import IngestSession
+from kasparro.ingestion.prepare import Identified, Recipe, identify, prepare
+from kasparro.schemas.ingest import Batch, Place, RunCounters, Stored
+
+LANES: Final = 2
+"""Batches being written at the same time. PostgreSQL spends more on a record than we do: two keep two processors busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A batch that is being written."""
+
+    keys: frozenset[str]
+    task: asyncio.Task[None]
+
+
+class Lanes:
+    """The commits of one attempt of a run. Leaving the context waits for those under way; when cancelled, it cancels them."""
+
+    def __init__(
+        self,
+        session: IngestSession,
+        recipe: Recipe,
+        committed: Callable[[RunCounters], None],
+        lanes: int = LANES,
+    ) -> None:
+        self._session = session
+        self._recipe = recipe
+        self._committed = committed
+        self._lanes = lanes
+        self._under_way: deque[_UnderWay] = deque()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not isinstance(error, asyncio.CancelledError):
+                await self._until(lambda: not self._under_way)
+        finally:
+            await self._give_up()
+
+    async def take(self, haul: Haul) -> None:
+        """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch before."""
+        identified = await asyncio.to_thread(identify, self._recipe, haul)
+        await self._until(lambda: all(batch.keys.isdisjoint(identified.keys) for batch in self._under_way))
+        stored = await self._session.known(identified.records)
+        batch = await asyncio.to_thread(prepare, self._recipe, haul, identified, stored)
+        await self._until(lambda: len(self._under_way) < self._lanes)
+        writing = self._write(self._session.next_place(), batch, haul, identified, stored)
+        self._under_way.append(_UnderWay(identified.keys, asyncio.create_task(writing, name="commit")))
+
+    async def _write(
+        self, place: Place, batch: Batch, haul: Haul, identified: Identified, stored: Stored
+    ) -> None:
+        """Commit *batch*; without what the database refuses, and with what was stored after all."""
+        recipe = self._recipe
+        while True:
+            try:
+                counters = await self._session.commit(place, batch)
+                break
+            except RecordRefused as error:
+                if not error.records:
+                    raise
+                recipe = recipe.without(error.records)
+            except KeysTaken:
+                stored = await self._session.known(identified.records)
+            batch = await asyncio.to_thread(prepare, recipe, haul, identified, stored)
+        self._committed(counters)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for the oldest batch under way until *reached*. Its failure is the failure of all behind it."""
+        self._raise_failure()
+        while not reached():
+            await asyncio.wait({self._under_way[0].task})
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        while self._under_way and self._under_way[0].task.done():
+            self._under_way.popleft().task.result()
+
+    async def _give_up(self) -> None:
+        tasks = [batch.task for batch in self._under_way]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,63 @@
+"""What is stored of the records of a batch: keys and hashes in, whatever is not the very same out.
+
+The server compares, so a batch in which nothing has changed comes back empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from kasparro.schemas.ingest import Keyed, Known, Stored
+from kasparro.storage.arrays import ByteaArray, TextArray
+from kasparro.storage.leases import Lease
+from kasparro.storage.raw_tables import RawTable
+
+KNOWN = """
+SELECT u.place::int - 1, r.payload_hash, coalesce(r.processed, false), coalesce(r.processed, false) OR EXISTS (
+           SELECT FROM normalized_data AS n WHERE n.source = %(source)s AND n.source_id = u.id
+       ), coalesce(r.run_id = %(run_id)s, false)
+FROM unnest(%(ids)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS u (id, hash, place)
+LEFT JOIN LATERAL (
+    SELECT payload_hash, processed, run_id FROM {table} WHERE source = %(source)s AND external_id = u.id LIMIT 1
+) AS r ON true
+WHERE r.payload_hash IS DISTINCT FROM u.hash OR NOT r.processed OR r.run_id = %(run_id)s
+"""
+"""The LIMIT keeps the planner at one index scan a key, whatever it believes about the size of the table."""
+
+NOTHING = """
+SELECT NOT EXISTS (SELECT FROM {table} WHERE source = %(source)s)
+   AND NOT EXISTS (SELECT FROM normalized_data WHERE source = %(source)s)
+"""
+
+
+async def known(
+    connection: AsyncConnection[Any], table: RawTable, lease: Lease, records: Sequence[Keyed]
+) -> Stored:
+    """See `ingestion.ports.IngestSession.known`."""
+    statement = sql.SQL(KNOWN).format(table=sql.Identifier(table.name))
+    parameters = {
+        "source": lease.source,
+        "run_id": lease.run_id,
+        "ids": TextArray(one.external_id for one in records),
+        "hashes": ByteaArray([one.payload_hash for one in records]),
+    }
+    cursor = connection.cursor(binary=True)
+    rows = await (await cursor.execute(statement, parameters)).fetchall()
+    return {place: _known(payload_hash, *flags) for place, payload_hash, *flags in rows}
+
+
+def _known(payload_hash: bytes | None, processed: bool, in_dataset: bool, this_run: bool) -> Known | None:  # noqa: FBT001
+    """A dataset row without a raw one is left by a source that was once of another type."""
+    if payload_hash is None and not in_dataset:
+        return None
+    return Known(payload_hash or b"", processed, in_dataset, this_run)
+
+
+async def nothing_stored(connection: AsyncConnection[Any], table: RawTable, lease: Lease) -> bool:
+    """Say whether the source has no records at all, so that none of a batch needs to be looked up."""
+    statement = sql.SQL(NOTHING).format(table=sql.Identifier(table.name))
+    row = await (await connection.execute(statement, {"source": lease.source})).fetchone()
+    return bool(row and row[0])
