@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from procrastinate.schema import SchemaManager
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
@@ -122,6 +123,13 @@ async def test_an_upgrade_makes_the_newest_schema_of_an_empty_database(empty_dat
 
     assert await schema.current_revision(empty_database_url) == schema.newest_revision()
     await schema.check(empty_database_url)
+
+
+def test_revisions_are_those_of_alembic():
+    scripts = ScriptDirectory(str(schema.MIGRATIONS))
+
+    assert schema.revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert schema.newest_revision() == scripts.get_current_head()
 
 
 @pytest.mark.anyio

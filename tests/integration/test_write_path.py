@@ -15,7 +15,15 @@ from kasparro.ingestion.batching import Haul
 from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.prepare import Recipe, identify, prepare
 from kasparro.ingestion.runner import run_etl_with_backoff
-from kasparro.schemas.ingest import ApiOrigin, Landed, RawRecord, RunCounters, RunStatus, SourceKind, new_run_id
+from kasparro.schemas.ingest import (
+    ApiOrigin,
+    Landed,
+    RawRecord,
+    RunCounters,
+    RunStatus,
+    SourceKind,
+    new_run_id,
+)
 from kasparro.storage.ingest_store import PostgresIngestStore
 
 pytestmark = pytest.mark.anyio

@@ -72,7 +72,9 @@ class ColumnNormaliser:
     def _with_nulls(self, columns: Mapping[str, list[str]]) -> Cells:
         nulls = self._nulls
         return {
-            name: column if nulls.isdisjoint(column) else [None if c in nulls else c for c in column]
+            name: [None if cell in nulls else cell for cell in column]
+            if any(null in column for null in nulls)
+            else column
             for name, column in columns.items()
         }
 

@@ -35,7 +35,9 @@ def exact(text: bytes):
 
 def outcome(record, declaration=None):
     payload = record if isinstance(record, bytes) else json.dumps(record).encode()
-    [outcome] = normaliser(declaration or api())([Keyed("k", payload_hash(payload), RawRecord(payload, HERE))])
+    [outcome] = normaliser(declaration or api())(
+        [Keyed("k", payload_hash(payload), RawRecord(payload, HERE))]
+    )
     return outcome
 
 
