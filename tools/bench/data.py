@@ -37,6 +37,7 @@ class Dataset:
 
     name: str
     folder: Path
+    columns: list[str]
     key: tuple[str, ...]
     count: int
 
@@ -50,7 +51,7 @@ class Dataset:
         return self.folder / "rows.csv"
 
     def show(self, version: str) -> None:
-        """Make *version* (original, appended or changed) the file that the catalog names."""
+        """Make *version* (original, empty, appended or changed) the file that the catalog names."""
         self.path.unlink(missing_ok=True)
         os.link(self.folder / f"{version}.csv", self.path)
 
@@ -59,11 +60,10 @@ def prepared(table: Table, folder: Path, rows: int) -> Dataset:
     folder.mkdir()
     columns = table.columns()
     count = write(folder / "original.csv", columns, table.rows(rows))
-    dataset = Dataset(table.name, folder, table.key, count)
+    dataset = Dataset(table.name, folder, columns, table.key, count)
     dataset.show("original")
-    write(
-        folder / "appended.csv", columns, chain(table.rows(count), table.more(dataset.part, count))
-    )
+    write(folder / "empty.csv", columns, ())
+    write(folder / "appended.csv", columns, chain(table.rows(count), table.more(dataset.part, count)))
     changed = with_changes(table.rows(count), columns.index(table.changing))
     write(folder / "changed.csv", columns, changed)
     (folder / "kasparro.yaml").write_text(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -50,7 +49,7 @@ def unpacked() -> bool:
         sys.exit(f"bench: {archive} does not hold the flights it should; remove {CACHE}")
     half_made = FILE.with_suffix(".part")
     half_made.write_bytes(content)
-    os.replace(half_made, FILE)
+    half_made.replace(FILE)
     return True
 
 

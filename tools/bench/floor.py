@@ -43,10 +43,10 @@ class Floor:
 
 
 def copy_in(connection: psycopg.Connection, table: str, content: Path) -> None:
-    with connection.cursor() as cursor, content.open("rb") as rows:
-        with cursor.copy(statement(connection, table, "FROM STDIN")) as copy:
-            while chunk := rows.read(CHUNK):
-                copy.write(chunk)
+    command = statement(connection, table, "FROM STDIN")
+    with connection.cursor() as cursor, content.open("rb") as rows, cursor.copy(command) as copy:
+        while chunk := rows.read(CHUNK):
+            copy.write(chunk)
 
 
 def copied_out(connection: psycopg.Connection, table: str, target: Path) -> Path:

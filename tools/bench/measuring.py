@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from bench.server import Server
@@ -40,21 +41,30 @@ class Step:
     writes_nothing: bool = False
 
 
+Database = Callable[[Server], AbstractContextManager[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Steps that build on each other, in a database of their own."""
+    """Steps that build on each other in one database."""
 
     steps: tuple[Step, ...]
-    template: str
+    database: Database
 
 
 Round = dict[str, Measured]
 
 
-def measure_all(server: Server, chains: Sequence[Chain], runs: int) -> list[Round]:
-    """One round more than asked: the first warms up and is not counted."""
-    rounds = [one_round(server, rotated(chains, number), number, runs) for number in range(runs + 1)]
-    return rounds[1:]
+def fresh(template: str) -> Database:
+    """A database of the chain's own, every time."""
+    return lambda server: server.database("bench", template)
+
+
+def measure_all(server: Server, chains: Sequence[Chain], runs: int, *, warm_up: bool) -> list[Round]:
+    """*runs* rounds, and one before them that is not counted."""
+    first = 0 if warm_up else 1
+    rounds = [one_round(server, rotated(chains, number), number, runs) for number in range(first, runs + 1)]
+    return rounds[1 - first :]
 
 
 def rotated(chains: Sequence[Chain], by: int) -> list[Chain]:
@@ -65,7 +75,7 @@ def rotated(chains: Sequence[Chain], by: int) -> list[Chain]:
 def one_round(server: Server, chains: Sequence[Chain], number: int, runs: int) -> Round:
     measured: Round = {}
     for chain in chains:
-        with server.database("bench", chain.template) as url:
+        with chain.database(server) as url:
             for step in chain.steps:
                 measured[step.name] = measure(server, url, step)
                 tell(f"round {number}/{runs}  {step.name}: {measured[step.name].seconds:.2f} s")

@@ -61,6 +61,4 @@ def wait(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def inherited() -> dict[str, str]:
-    return {
-        name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("ETL_")
-    }
+    return {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("ETL_")}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.data import Dataset
@@ -26,10 +26,12 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Section:
     name: str
-    facts: dict[str, object]
+    facts: Mapping[str, object]
     chains: Sequence[Chain]
-    needed: Collection[str] = field(default=())
+    needed: Collection[str] = ()
     """Steps that others build on or are compared with: measured whenever any is."""
+    once: bool = False
+    """So long that it is measured once, without warming up."""
 
     def only(self, steps: Collection[str]) -> Section:
         """Of the chains, what is in *steps* or needed for it; all where none is named."""

@@ -84,7 +84,7 @@ class Server:
         cpu_seconds = self.cpu_seconds()
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute(
-                "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,"
+                "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,"
                 " coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint"
                 " FROM pg_stat_user_tables WHERE relname ~ %s",
                 [tables],
