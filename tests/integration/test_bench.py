@@ -38,6 +38,7 @@ def written(statement):
     return write
 
 
+@pytest.mark.timeout(400)  # a dozen processes, one after the other
 def test_every_step_of_a_file_and_of_an_api_is_measured(tmp_path):
     target = tmp_path / "bench.json"
     size = ("--rows", "2000", "--runs", "1", "--cold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -97,15 +98,28 @@ class Server:
         """User and system time of every process of the server, those that have ended included. Without /proc, not a number."""
         postmaster = read_postmaster_file(self.data)
         if postmaster is None or not PROC.exists():
-            return float("nan")
-        own = stat(postmaster.pid)
-        if own is None:
-            return float("nan")
-        ticks = sum(int(own[field]) for field in (USER, SYSTEM, USER_OF_DEAD, SYSTEM_OF_DEAD))
-        for fields in map(stat, [int(entry.name) for entry in PROC.glob("[0-9]*")]):
-            if fields is not None and int(fields[PARENT]) == postmaster.pid:
-                ticks += int(fields[USER]) + int(fields[SYSTEM])
-        return ticks / os.sysconf("SC_CLK_TCK")
+            return math.nan
+        while True:
+            dead, living = ended(postmaster.pid), alive(postmaster.pid)
+            # One that ended in between is in neither.
+            if ended(postmaster.pid) == dead:
+                return (dead + living) / os.sysconf("SC_CLK_TCK")
+
+
+def ended(parent: int) -> int:
+    """Clock ticks of the children that have ended and were waited for."""
+    fields = stat(parent) or []
+    return sum(map(int, fields[USER_OF_DEAD : SYSTEM_OF_DEAD + 1]))
+
+
+def alive(parent: int) -> int:
+    """Clock ticks of a process and its children, those included that nobody has waited for yet."""
+    ticks = 0
+    for pid in [int(entry.name) for entry in PROC.glob("[0-9]*")]:
+        fields = stat(pid)
+        if fields and (pid == parent or int(fields[PARENT]) == parent):
+            ticks += int(fields[USER]) + int(fields[SYSTEM])
+    return ticks
 
 
 def stat(pid: int) -> list[str] | None:
