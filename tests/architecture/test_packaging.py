@@ -51,7 +51,9 @@ def direct(requirements: list[str]) -> set[str]:
 
 
 def test_there_is_a_lock_for_each_purpose():
-    assert [lock.stem for lock in LOCKS] == ["dev", "installer", "production", "run"]
+    purposes = ["dev", "flights", "installer", "peers", "production", "run"]
+
+    assert [lock.stem for lock in LOCKS] == purposes
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
