@@ -49,8 +49,13 @@ def options(
     context.obj = config
 
 
+THREAD_SWITCH: Final = 0.001
+"""Seconds a thread that computes may keep the others waiting: the one that feeds PostgreSQL needs a moment, and often."""
+
+
 def run() -> None:
     """Run the command line and exit."""
+    sys.setswitchinterval(THREAD_SWITCH)
     sys.exit(main(sys.argv[1:]))
 
 

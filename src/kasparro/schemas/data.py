@@ -48,12 +48,20 @@ MAPPED_FIELDS = ("title", "description", "content", "author", "published_at", "u
 class StoredRecord(DataRecord):
     """A record as served: with the dataset's own id and times."""
 
+    model_config = ConfigDict(defer_build=True)
+
     id: int
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
 
-class PaginatedResponse(BaseModel):
+class Answer(BaseModel):
+    """What the API answers. Built when first used: a command that ingests has no need of it."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class PaginatedResponse(Answer):
     request_id: str
     total_count: int = Field(ge=0, description="Records that match, exact")
     limit: int
@@ -62,7 +70,7 @@ class PaginatedResponse(BaseModel):
     data: list[StoredRecord]
 
 
-class RunSummary(BaseModel):
+class RunSummary(Answer):
     run_id: str
     source: str
     status: RunStatus
@@ -82,7 +90,7 @@ class RunSummary(BaseModel):
     )
 
 
-class SourceStats(BaseModel):
+class SourceStats(Answer):
     source: str
     record_count: int = Field(description="Records in the dataset now")
     records_processed: int
@@ -95,7 +103,7 @@ class SourceStats(BaseModel):
     last_failure_timestamp: AwareDatetime | None
 
 
-class ETLStats(BaseModel):
+class ETLStats(Answer):
     """Totals are of all time; `runs` are the latest."""
 
     last_run_id: str | None
@@ -116,7 +124,7 @@ class Health(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-class HealthStatus(BaseModel):
+class HealthStatus(Answer):
     """`degraded`: serving, but the last run of some source failed. `unhealthy` (503): cannot serve."""
 
     status: Health
@@ -128,7 +136,7 @@ class HealthStatus(BaseModel):
     detail: str | None = None
 
 
-class CheckpointView(BaseModel):
+class CheckpointView(Answer):
     source: str
     status: str
     last_processed_id: str | None
@@ -139,7 +147,7 @@ class CheckpointView(BaseModel):
     record_count: int
 
 
-class SourceView(BaseModel):
+class SourceView(Answer):
     name: str
     type: str | None = Field(description="null for a source that has data and is no longer declared")
     description: str | None
@@ -152,16 +160,16 @@ class SourceView(BaseModel):
     last_run: RunSummary | None
 
 
-class QueuedRun(BaseModel):
+class QueuedRun(Answer):
     source: str
     run_id: str
 
 
-class RunRequestAccepted(BaseModel):
+class RunRequestAccepted(Answer):
     runs: list[QueuedRun]
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """An error, as `application/problem+json` (RFC 9457)."""
 
     type: str = Field(examples=["about:blank"])

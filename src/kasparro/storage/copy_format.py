@@ -63,8 +63,8 @@ def jsonbs(values: Sequence[bytes]) -> tuple[Piece, Piece]:
 
 
 def rows(columns: int, count: int, pieces: Iterable[Piece]) -> bytes:
-    """A whole COPY of *count* rows with *columns* fields each."""
-    return b"".join((HEADER, _woven(count, (_count(columns), *pieces)), TRAILER))
+    """*count* rows with *columns* fields each, to stand between `HEADER` and `TRAILER`."""
+    return _woven(count, (_count(columns), *pieces))
 
 
 def array(oid: int, values: Sequence[bytes]) -> bytes:

@@ -87,7 +87,7 @@ def place_values(origin: Origin) -> tuple[Any, ...]:
 
 
 def raw_rows(table: RawTable, source: str, run_id: str, landed: Sequence[Landed]) -> bytes:
-    """The COPY of new records into a raw table."""
+    """New records as rows of a raw table."""
     keyed = [item.keyed for item in landed]
     pieces = (
         binary.text(source.encode()),
@@ -105,12 +105,11 @@ DATASET_COLUMNS = ("source", "source_id", "data", "version")
 
 
 def dataset_rows(source: str, version: int, landed: Sequence[Landed]) -> bytes:
-    """The COPY of new records into the dataset; those that were rejected stay out."""
-    accepted = [item for item in landed if item.data is not None]
+    """New records as rows of the dataset; all of them have one to be stored."""
     pieces = (
         binary.text(source.encode()),
-        *binary.texts([item.keyed.external_id.encode() for item in accepted]),
-        *binary.jsonbs([item.data or b"" for item in accepted]),
+        *binary.texts([item.keyed.external_id.encode() for item in landed]),
+        *binary.jsonbs([item.data or b"" for item in landed]),
         binary.int8(version),
     )
-    return binary.rows(len(DATASET_COLUMNS), len(accepted), pieces)
+    return binary.rows(len(DATASET_COLUMNS), len(landed), pieces)

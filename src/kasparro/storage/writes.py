@@ -6,7 +6,8 @@ may go on beside the batch before; `write_progress` waits for its turn. Arrays g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -15,11 +16,15 @@ from psycopg.types.json import Jsonb
 
 from kasparro.core.errors import KeysTaken
 from kasparro.schemas.ingest import Batch, Cursor, Landed, Reject, RunId, SourceName
+from kasparro.storage import copy_format as binary
 from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
 from kasparro.storage.leases import Lease
 from kasparro.storage.raw_tables import DATASET_COLUMNS, RawTable, dataset_rows, place_values, raw_rows
 
 Connection = AsyncConnection[Any]
+
+PIECE = 250
+"""Rows sent at once."""
 
 CHANNEL = "kasparro_dataset"
 """NOTIFY channel: one message per commit that changed data, `<source>:<dataset version>`."""
@@ -115,24 +120,37 @@ async def rejects_open(connection: Connection, source: SourceName) -> bool:
 async def copy_dataset(
     connection: Connection, source: SourceName, version: int, new: Sequence[Landed]
 ) -> None:
-    if any(item.data is not None for item in new):
-        await _copy(connection, "normalized_data", DATASET_COLUMNS, dataset_rows(source, version, new))
+    accepted = [item for item in new if item.data is not None]
+    await _copy(
+        connection, "normalized_data", DATASET_COLUMNS, accepted, partial(dataset_rows, source, version)
+    )
 
 
 async def copy_raw(
     connection: Connection, table: RawTable, source: SourceName, run_id: RunId, new: Sequence[Landed]
 ) -> None:
-    if new:
-        await _copy(connection, table.name, table.columns, raw_rows(table, source, run_id, new))
+    await _copy(connection, table.name, table.columns, new, partial(raw_rows, table, source, run_id))
 
 
-async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
+async def _copy(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    items: Sequence[Landed],
+    rows: Callable[[Sequence[Landed]], bytes],
+) -> None:
+    """New rows, made and sent a few at a time: the server begins at once, and they are still in the processor's cache."""
+    if not items:
+        return
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     try:
         async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            await copy.write(rows)
+            await copy.write(binary.HEADER)
+            for start in range(0, len(items), PIECE):
+                await copy.write(rows(items[start : start + PIECE]))
+            await copy.write(binary.TRAILER)
     except errors.UniqueViolation as error:
         raise KeysTaken from error
 
