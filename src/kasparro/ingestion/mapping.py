@@ -98,10 +98,10 @@ def _rule(name: str, declared: FieldRule | None, *, cells: bool) -> Rule:
 def _fill(rule: Rule, fields: Fields) -> tuple[Any, str | None]:
     """The value of a field, and the source field it took whole without changing it."""
     for path in rule.paths:
-        found = path.read(fields)
-        if found is None:
-            continue
         try:
+            found = path.read(fields)
+            if found is None:
+                continue
             value, converted = rule.convert(found)
         except Unfit as unfit:
             if not rule.declared:

@@ -9,14 +9,15 @@ from typing import Any
 
 import jmespath
 
-from kasparro.ingestion.values import Fields, plain
+from kasparro.ingestion.values import Fields, Unfit, plain
+from kasparro.schemas.ingest import RejectReason
 
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`read` gives the value or None; `field` is the top-level field that the path takes whole, if it does.
+    """`read` gives the value or None, or raises `Unfit`; `field` is the top-level field that the path takes whole, if it does.
 
     `computes`: where there is no such field, the path may still find something.
     """
@@ -62,7 +63,7 @@ def _expression_reader(text: str) -> Callable[[Fields], Any]:
     expression = jmespath.compile(text)
 
     def read(fields: Fields) -> Any:
-        return expression.search({name: plain(value) for name, value in fields.items()})
+        return _search(expression, {name: plain(value) for name, value in fields.items()})
 
     return read
 
@@ -73,9 +74,18 @@ def _cell_reader(text: str, expression: Any) -> Callable[[Fields], Any]:
         return lambda fields: fields.get(text)
 
     def read(fields: Fields) -> Any:
-        return fields[text] if text in fields else expression.search(dict(fields))
+        return fields[text] if text in fields else _search(expression, dict(fields))
 
     return read
+
+
+def _search(expression: Any, fields: dict[str, Any]) -> Any:
+    try:
+        return expression.search(fields)
+    except jmespath.exceptions.JMESPathError as error:  # a function that does not take this record's values
+        raise Unfit(
+            RejectReason.WRONG_TYPE, "the expression does not apply to the values of this record"
+        ) from error
 
 
 def _expression(text: str) -> Any:

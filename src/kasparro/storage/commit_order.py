@@ -29,12 +29,15 @@ class CommitOrder:
     def version_at(self, place: Place, *, changes: bool) -> int | None:
         """The dataset version that the batch at *place* makes; None when it *changes* nothing.
 
-        Asked for in the order of the places. What was once said of a place stays so, however often its batch is tried.
+        Asked for in the order of the places. A place keeps its version however often its batch is tried; one that comes out as
+        no change after all leaves a gap.
         """
-        if changes and place not in self._versions:
+        if not changes:
+            return None
+        if place not in self._versions:
             self._version += 1
             self._versions[place] = self._version
-        return self._versions.get(place)
+        return self._versions[place]
 
     async def turn(self, place: Place) -> None:
         """Wait until the batch before *place* is committed."""

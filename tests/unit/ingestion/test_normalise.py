@@ -48,6 +48,17 @@ def data(record, declaration=None):
     return exact(landed.data)
 
 
+@pytest.mark.parametrize("declare", [api, table])
+def test_an_expression_that_does_not_take_a_records_values_rejects_that_record(declare):
+    declaration = declare(map={"title": "join(' ', [first, last])"})
+    assert data({"first": "a", "last": "b"}, declaration)["title"] == "a b"
+
+    reject = outcome({"first": "a"}, declaration)
+
+    assert isinstance(reject, Reject)
+    assert (reject.reason, reject.field) == ("wrong_type", "title")
+
+
 def test_left_out_fields_fall_back_to_their_usual_names():
     record = {
         "name": "n",
