@@ -58,7 +58,7 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
 
 
 def _is_hidden(part: str) -> bool:
-    return part == "__MACOSX" or (part.startswith(".") and part != "..")
+    return part == "__MACOSX" or (part.startswith(".") and not part.startswith(".."))
 
 
 def _only(members: list[str], place: str) -> str:

@@ -8,6 +8,7 @@ read it. Called by `csv.locations`.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ _MOST_LISTED: Final = 2_000_000
 _LISTED_AT_ONCE: Final = 1_000
 _RETRIES_END: Final = timedelta(minutes=3)
 _SHOWN: Final = 300
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_OF_CREDENTIALS: Final = ("/latest/api/token", "/latest/meta-data", "AssumeRole", "redentials")
 _LOCATION_HINT: Final = "Check the bucket and the key in `path`, and `storage`"
 _CREDENTIALS_HINT: Final = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, declare them under `storage`, "
@@ -184,21 +187,37 @@ def _translate(error: Exception, place: str) -> SourceError:
                 place=place,
                 hint="Nothing of the mixed state was taken; run again",
             )
-        case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError() | PermissionError():
+        case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
             return AuthenticationFailed(f"the store refuses: {said}", place=place, hint=_CREDENTIALS_HINT)
         case exceptions.InvalidPathError() | exceptions.UnknownConfigurationKeyError() | ValueError():
             return PermanentSourceError(f"this is not usable: {said}", place=place, hint=_LOCATION_HINT)
-        case _ if "credential" in said.lower() or "metadata" in said.lower():
-            return AuthenticationFailed(
-                f"there are no credentials: {said}", place=place, hint=_CREDENTIALS_HINT
-            )
         case _:
-            return TransientSourceError(
-                f"the store did not deliver: {said}", place=place, hint=_LOCATION_HINT
-            )
+            return _of_request(str(error), said, place)
+
+
+def _of_request(text: str, said: str, place: str) -> SourceError:
+    """What the library has no class for, by what it says."""
+    status = _STATUS.search(text)
+    if any(path in text for path in _OF_CREDENTIALS):
+        return AuthenticationFailed(
+            f"no credentials were found, the last place to look was the role of this machine: {said}",
+            place=place,
+            hint=_CREDENTIALS_HINT,
+        )
+    if "builder error" in text and "http://" in text:
+        return PermanentSourceError(
+            "the endpoint from the environment is http://, which is used only where it is declared",
+            place=place,
+            hint="Declare it: `storage: {endpoint: http://...}`",
+        )
+    if status and status[1] == "404":
+        return PermanentSourceError("there is no such bucket or object", place=place, hint=_LOCATION_HINT)
+    if status and status[1].startswith("4") and status[1] not in {"408", "429"}:
+        return PermanentSourceError(f"the store refuses: {said}", place=place, hint=_LOCATION_HINT)
+    return TransientSourceError(f"the store did not deliver: {said}", place=place, hint=_LOCATION_HINT)
 
 
 def _said(error: Exception) -> str:
-    """The first line of what the library says; behind it are its own debugging notes."""
-    text = str(error).strip().splitlines()
-    return for_people(text[0] if text else type(error).__name__)[:_SHOWN]
+    """What went wrong in the end; before it the library says what it did, behind it are debugging notes."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return for_people(text.rsplit(" - ", 1)[-1].split(": <", 1)[0])[:_SHOWN]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -99,6 +99,7 @@ class _Reading:
 
     def close(self) -> None:
         if self._loop.is_open:
+            self._hang_up()
             self._loop.run(self._stack.aclose())
             self._loop.close()
 
@@ -118,22 +119,22 @@ class _Reading:
         answer = await self._client.ask(0, _FIRST_BYTES)
         if not answer.partial:
             return answer, None
-        if answer.version.is_certain and answer.version.size is not None:
-            expected = min(_FIRST_BYTES, answer.version.size)
-            return answer, await self._client.read_whole(answer, expected)
-        answer.raw.close()
+        with closing(answer.raw):
+            if answer.version.is_certain and answer.version.size is not None:
+                expected = min(_FIRST_BYTES, answer.version.size)
+                return answer, await self._client.read_whole(answer, expected)
         return await self._client.ask(None), None
 
     def _fetch(self, opened: Version, start: int, length: int) -> bytes:
         async def attempt() -> bytes:
             answer = await self._client.ask(start, length)
-            try:
+            with closing(
+                answer.raw
+            ):  # read to its end, its connection is free for the next range before that
                 check_version(answer.version, opened, self._file.place)
                 if not answer.partial:
                     raise UnexpectedContent("the server no longer sends ranges", place=self._file.place)
                 return await self._client.read_whole(answer, length)
-            finally:
-                answer.raw.release()
 
         return self._run(attempt)
 
@@ -149,18 +150,20 @@ class _Reading:
                 place=self._file.place,
                 hint="Have it send ETag or Last-Modified",
             )
+        self._hang_up()
+        self._answer = self._run(partial(self._client.ask, None))
+        check_version(self._answer.version, opened, self._file.place)
+
+    def _hang_up(self) -> None:
         if self._answer is not None:
-            self._loop.run(_closed(self._answer))
+            self._loop.run(_close(self._answer))
         self._answer = None
-        answer = self._run(partial(self._client.ask, None))
-        self._answer = answer
-        check_version(answer.version, opened, self._file.place)
 
     def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return self._loop.run(with_retries(attempt, self._file.retry, self._waiting))
 
 
-async def _closed(answer: Answer) -> None:
+async def _close(answer: Answer) -> None:
     answer.raw.close()
 
 

@@ -101,7 +101,7 @@ class WebClient:
     async def read_whole(self, answer: Answer, length: int) -> bytes:
         """The whole body, which must have *length* bytes."""
         parts, missing = [], length
-        while part := await self.read(answer, missing + 1):
+        while length and (part := await self.read(answer, missing + 1)):
             parts.append(part)
             missing -= len(part)
             if missing < 0:
