@@ -106,3 +106,44 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+@contextmanager
+def serve_stalling(stalled: threading.Event) -> Iterator[str]:
+    """Serve a large file whose first range comes; asked for another, the server sets *stalled* and says nothing more."""
+    size, released = 1 << 26, threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self._head(200, size)
+
+        def do_GET(self):
+            start, _, end = self.headers["Range"].removeprefix("bytes=").partition("-")
+            length = int(end) + 1 - int(start)
+            self._head(206, length, {"Content-Range": f"bytes {start}-{end}/{size}"})
+            if start == "0":
+                self.wfile.write(b"1\n" * (length // 2))
+                return
+            stalled.set()
+            released.wait(60)
+            self.close_connection = True
+
+        def _head(self, status: int, length: int, headers: Mapping[str, str] | None = None) -> None:
+            self.send_response(status)
+            version = {"ETag": '"one"', "Last-Modified": "Wed, 25 Nov 2026 20:00:00 GMT"}
+            for name, value in {**version, "Content-Length": str(length), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        released.set()
+        server.shutdown()
+        thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from datetime import timedelta
 from pathlib import Path
@@ -225,9 +226,9 @@ class CsvSource(BaseSource):
 
     @property
     def location(self) -> str:
-        """Where the file or pattern is: an absolute path of this machine, or the address as declared."""
+        """Where the file or pattern is: an absolute path of this machine, or the address; its query may be a signature."""
         if path_kind(self.path) != "local":
-            return self.path
+            return re.sub(r"\?[^!]+", "?***", self.path) if path_kind(self.path) == "http" else self.path
         return str((self.folder / Path(self.path).expanduser()).absolute())
 
     @model_validator(mode="after")

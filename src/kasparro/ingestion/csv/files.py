@@ -110,6 +110,10 @@ class SourceFile:
         """Raise `SourceChanged` when the place no longer shows the file that was opened, as it was."""
         self._stored.check_unchanged()
 
+    def interrupt(self) -> None:
+        """End a `read` or `seek` that another thread is waiting for, if it waits for the network; it raises `SourceError`."""
+        self._stored.interrupt()
+
     def close(self) -> None:
         """Let go of the file. Safe to call twice."""
         self._stream.close()

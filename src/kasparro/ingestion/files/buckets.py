@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import obstore
 from obstore import exceptions
@@ -32,6 +31,7 @@ from kasparro.core.errors import (
 from kasparro.core.etl_config import Retry, Storage, split_bucket
 from kasparro.core.redaction import for_people
 from kasparro.ingestion.files.local import MOST_FILES, NO_MATCH, NO_MATCH_HINT
+from kasparro.ingestion.files.loop_thread import LoopThread
 from kasparro.ingestion.files.patterns import Pattern, is_pattern, split_pattern
 from kasparro.ingestion.files.ranged import RangedFile
 from kasparro.ingestion.files.stored import StoredFile
@@ -86,19 +86,26 @@ def find_objects(path: str, storage: Storage, retry: Retry) -> list[BucketObject
 
 def open_object(file: BucketObject) -> StoredFile:
     """Open the object as it is now."""
-    with _translated(file.place):
-        store = _store(file.bucket, file.storage, file.retry)
-        meta = obstore.head(store, file.key)
+    loop = LoopThread()
+    try:
+        with _translated(file.place):
+            store = _store(file.bucket, file.storage, file.retry)
+            meta = loop.run(_head(store, file.key))
+    except BaseException:
+        loop.close()
+        raise
     version = {"etag": meta["e_tag"], "last_modified": meta["last_modified"].isoformat()}
-    stream = io.BufferedReader(
-        RangedFile(meta["size"], partial(_fetch, store, file, meta["e_tag"])), _BUFFER_BYTES
-    )
+
+    def fetch(start: int, length: int) -> bytes:
+        return loop.run(_range(store, file, meta["e_tag"], start, length))
+
     return StoredFile(
         name=file.file_name,
-        stream=cast("Any", stream),
+        stream=cast("BinaryIO", io.BufferedReader(RangedFile(meta["size"], fetch), _BUFFER_BYTES)),
         size=meta["size"],
         fingerprint={"size": meta["size"], **version},
-        close=stream.close,
+        close=loop.close,
+        interrupt=loop.interrupt,
     )
 
 
@@ -157,10 +164,15 @@ def _matching(store: S3Store, key: str, path: str) -> Iterator[str]:
             )
 
 
-def _fetch(store: S3Store, file: BucketObject, etag: str | None, start: int, length: int) -> bytes:
+async def _head(store: S3Store, key: str) -> Any:
+    return await obstore.head_async(store, key)
+
+
+async def _range(store: S3Store, file: BucketObject, etag: str | None, start: int, length: int) -> bytes:
     with _translated(file.place):
         options: Any = {"range": (start, start + length), "if_match": etag}
-        data = bytes(obstore.get(store, file.key, options=options).bytes())
+        answer = await obstore.get_async(store, file.key, options=options)
+        data = bytes(await answer.bytes_async())
     if len(data) != length:
         raise TruncatedContent(f"{len(data)} of {length} bytes came, from byte {start} on", place=file.place)
     return data

@@ -1,11 +1,14 @@
-"""An event loop in a thread of its own: what is written for `asyncio`, used from code that blocks."""
+"""An event loop in a thread of its own: what is written for `asyncio`, used from code that blocks, and interrupted by a third."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from kasparro.core.errors import SourceError
 
 T = TypeVar("T")
 
@@ -24,7 +27,15 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for what *coroutine* returns or raises."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        except concurrent.futures.CancelledError as error:
+            raise SourceError("reading was ended from outside") from error
+
+    def interrupt(self) -> None:
+        """End what `run` is waiting for, if there is something."""
+        if self.is_open:
+            self._loop.call_soon_threadsafe(self._cancel_all)
 
     def close(self) -> None:
         if not self.is_open:
@@ -32,3 +43,7 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _cancel_all(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()

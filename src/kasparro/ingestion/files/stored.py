@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 
-def nothing_to_check() -> None:
-    """For what is asked for by its version: every byte that comes is of that version."""
+def nothing_to_do() -> None:
+    """Nothing to check: what is asked for by its version comes in that version. Nothing to interrupt: disks answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class StoredFile:
 
     `name` is its own, without folders: its ending may say how it is compressed. `stream` can be read and, at a cost, moved in.
     `size` is None where nobody says it. `fingerprint` tells this version of the file from others. `check_unchanged` raises
-    `SourceChanged`; `close` may be called twice.
+    `SourceChanged`; `close` may be called twice; `interrupt`, from another thread, ends a read that waits for the network.
     """
 
     name: str
@@ -25,4 +25,5 @@ class StoredFile:
     size: int | None
     fingerprint: Mapping[str, Any]
     close: Callable[[], None]
-    check_unchanged: Callable[[], None] = nothing_to_check
+    check_unchanged: Callable[[], None] = nothing_to_do
+    interrupt: Callable[[], None] = nothing_to_do

@@ -30,6 +30,7 @@ class StreamedFile(io.RawIOBase):
         self._head = bytearray()
         self._at = 0
         self._stream_at = 0
+        self._last = b""
 
     def readable(self) -> bool:
         return True
@@ -51,10 +52,17 @@ class StreamedFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
-        piece = bytes(self._head[self._at : self._at + len(buffer)]) or self._next(len(buffer))
+        piece = self._held(len(buffer)) or self._next(len(buffer))
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
+
+    def _held(self, length: int) -> bytes:
+        """What is there without asking: of the beginning, or of the last piece that came."""
+        begin = self._at - (self._stream_at - len(self._last))
+        if self._at >= len(self._head) and begin >= 0:
+            return self._last[begin : begin + length]
+        return bytes(self._head[self._at : self._at + length])
 
     def _next(self, length: int) -> bytes:
         """What stands at the place of reading, behind the beginning that is kept."""
@@ -70,6 +78,7 @@ class StreamedFile(io.RawIOBase):
         if self._stream_at == len(self._head):
             self._head += piece[: KEPT - len(self._head)]
         self._stream_at += len(piece)
+        self._last = piece
         return piece
 
     def _read_on(self, length: int) -> bytes:
@@ -90,7 +99,9 @@ class StreamedFile(io.RawIOBase):
             if not piece:
                 return
             self._stream_at += len(piece)
+            self._last = piece
 
     def _begin_again(self) -> None:
         self._reopen()
         self._stream_at = 0
+        self._last = b""

@@ -95,6 +95,7 @@ class _Reading:
             size=version.size,
             fingerprint=_fingerprint(version),
             close=self.close,
+            interrupt=self._loop.interrupt,
         )
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ and tried again as declared. Called by `web`, on the loop of a `LoopThread`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +18,7 @@ from yarl import URL
 
 from kasparro import __version__
 from kasparro.core.errors import (
+    AuthenticationFailed,
     PermanentSourceError,
     SourceChanged,
     SourceError,
@@ -85,7 +87,7 @@ class WebClient:
             if start is None
             else {"Range": f"bytes={start}-{'' if length is None else start + length - 1}"}
         )
-        with translated(self.place, self.redact):
+        with self._translated():
             raw = await self._follow(span)
             try:
                 return await self._understood(raw, start or 0)
@@ -95,7 +97,7 @@ class WebClient:
 
     async def read(self, answer: Answer, length: int) -> bytes:
         """The next bytes of the body, *length* at most; none at its end."""
-        with translated(self.place, self.redact):
+        with self._translated():
             return await answer.raw.content.read(length)
 
     async def read_whole(self, answer: Answer, length: int) -> bytes:
@@ -109,6 +111,16 @@ class WebClient:
         if missing:
             raise TruncatedContent(f"{missing} of {length} bytes did not come", place=self.place)
         return b"".join(parts)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self.place, self.redact):
+                yield
+        except SourceError as error:
+            if error.hint is not None:
+                error.hint = error.hint.replace("`url`", "`path`")
+            raise
 
     async def _follow(self, span: Mapping[str, str]) -> aiohttp.ClientResponse:
         url = self.url
@@ -171,8 +183,8 @@ class WebClient:
     async def _refusal(self, raw: aiohttp.ClientResponse) -> SourceError:
         """The error for this status, with the beginning of what the server says about it."""
         error = status_error(raw.status, raw.headers, self.credentials.sent, self.waiting.now())
-        if error.hint is not None:
-            error.hint = error.hint.replace("`url`", "`path`")
+        if error.hint is not None and not isinstance(error, AuthenticationFailed):
+            error.hint = "Check the address in `path`"
         try:
             body = await raw.content.read(20 * EXCERPT)
         except (aiohttp.ClientError, OSError):  # the status says enough
