@@ -91,7 +91,7 @@ def _document(source: SourceDeclaration) -> dict[str, Any]:
         "type": source.type,
         "enabled": source.enabled,
         "schedule": source.schedule,
-        "location": str(source.location) if isinstance(source, CsvSource) else source.url,
+        "location": source.location if isinstance(source, CsvSource) else source.url,
         "description": source.description,
     }
 

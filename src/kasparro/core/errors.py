@@ -10,6 +10,8 @@
     │       ├── UnexpectedContent
     │       ├── TruncatedContent
     │       ├── ResponseTooLarge
+    │       ├── FileTooLarge
+    │       ├── PathRefused
     │       ├── PaginationLoop
     │       ├── ForeignOrigin
     │       └── SourceChanged
@@ -150,6 +152,18 @@ class ResponseTooLarge(PermanentSourceError):
     """The answer is larger than the limits allow."""
 
     code = "response_too_large"
+
+
+class FileTooLarge(PermanentSourceError):
+    """The file is larger, or unpacks to more, than the limits allow."""
+
+    code = "file_too_large"
+
+
+class PathRefused(PermanentSourceError):
+    """The path leads to something that is no file, or out of the declared root."""
+
+    code = "path_refused"
 
 
 class PaginationLoop(PermanentSourceError):

@@ -18,6 +18,7 @@ from kasparro.core.declarations.auth import (
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
 from kasparro.core.declarations.expressions import HEADER_PREFIX
+from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
 from kasparro.core.declarations.limits import Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
@@ -70,7 +71,11 @@ __all__ = [
     "Retry",
     "SourceDeclaration",
     "SourceName",
+    "Storage",
     "StreamSource",
     "json_schema",
     "load_catalog",
+    "path_kind",
+    "split_bucket",
+    "split_member",
 ]

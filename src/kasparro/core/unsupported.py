@@ -5,16 +5,12 @@ It looks at what was written, not at the models, so that a source with other fau
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
-_GLOB: Final = re.compile(r"[*?]|\[.+\]")
-_REMOTE: Final = re.compile(r"(s3|https?)://", re.IGNORECASE)
-_COMPRESSION: Final = re.compile(r"\.(zst|zip)$", re.IGNORECASE)
 _PRESENT: Final = {
     "incremental": "incremental ingestion",
     "ignore_changes": "ignoring changes of single fields",
@@ -36,8 +32,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
         yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
-    if source.get("type") == "csv" and isinstance(source.get("path"), str):
-        yield from ((("path",), what) for what in _of_path(source["path"]))
 
 
 def _of_rate_limit(limit: Any) -> Iterator[tuple[Place, str]]:
@@ -48,15 +42,6 @@ def _of_rate_limit(limit: Any) -> Iterator[tuple[Place, str]]:
         yield ("rate_limit", "concurrency"), "a concurrency above 1"
     if limit.get("budget"):
         yield ("rate_limit", "budget"), "a request budget"
-
-
-def _of_path(path: str) -> Iterator[str]:
-    if remote := _REMOTE.match(path):
-        yield f"a file at {remote[0].lower()}..."
-    elif _GLOB.search(path):
-        yield "a pattern that names several files"
-    if compression := _COMPRESSION.search(path):
-        yield f"a {compression[0].lower()} file"
 
 
 def _type(block: Any) -> Any:

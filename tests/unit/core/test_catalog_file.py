@@ -183,7 +183,7 @@ def test_a_csv_source_arrives_as_declared(load, tmp_path):
         ).replace("[id, null, 2]", '[id, "null", 2]')
     ).source("s")
     assert isinstance(source, CsvSource)
-    assert source.location == tmp_path / "a.csv"
+    assert source.location == str(tmp_path / "a.csv")
     assert (source.delimiter, source.quotechar, source.escapechar, source.encoding) == (
         "\t",
         None,
@@ -206,7 +206,7 @@ def test_a_header_is_yes_or_no_in_any_spelling(load, text, header):
 @pytest.mark.parametrize("path", ["a.csv", "data/a.csv.gz", "../a.bz2", "/abs/a.xz"])
 def test_a_path_is_relative_to_the_catalog(load, tmp_path, path):
     source = load(f"sources: {{s: {{type: csv, path: {path}}}}}").source("s")
-    assert source.location == (tmp_path / path).absolute()
+    assert source.location == str((tmp_path / path).absolute())
 
 
 def test_anchors_and_merges_are_usual_yaml(load):
@@ -449,7 +449,12 @@ def test_an_address_that_cannot_be_asked_is_refused_without_being_repeated(load,
         ("header: {}", "s.header", "must be true, false, or a list"),
         ("skip_rows: -1", "s.skip_rows", "must be at least 0"),
         ("null_values: NA", "s.null_values", "must be a list"),
-        ("auth: none", "s.auth", "unknown key"),
+        ("auth: none", "s.auth", "does not go with this path, which is a file of this machine"),
+        ("retry: {attempts: 2}", "s.retry", "does not go with this path"),
+        ("max_size: 5 apples", "s.max_size", "must be a number of bytes such as 500MB"),
+        ("max_size: 0", "s.max_size", "must be at least 1"),
+        ("max_ratio: 1", "s.max_ratio", "must be at least 2"),
+        ("root: https://example.org", "s.root", "must be a folder of this machine"),
     ],
 )
 def test_each_fault_of_a_csv_source_is_told_with_its_line_and_the_way_out(load, block, place, message):

@@ -36,6 +36,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     etl_config.RateLimit: "### rate_limit",
     etl_config.Budget: "#### budget",
     etl_config.Retry: "### retry",
+    etl_config.Storage: "### storage",
     etl_config.FieldRule: "### map field",
     etl_config.Incremental: "## incremental",
     etl_config.EntityRules: "## entity",
@@ -69,12 +70,14 @@ def default_as_documented(model: type[BaseModel], name: str) -> str:
             text = f"`{format_duration(value)}`"
         case etl_config.NoAuth() | etl_config.NoPagination():
             text = "`{type: none}`"
-        case etl_config.Retry():
+        case etl_config.Retry() | etl_config.Storage():
             text = "see there"
         case ("",):
             text = '`[""]`'
         case ():
             text = "`[]`"
+        case 1_099_511_627_776:
+            text = "`1TiB`"
         case value:
             text = f"`{value}`"
     return text
@@ -218,7 +221,7 @@ def test_models_can_be_made_by_their_python_names():
 
 
 def test_the_home_folder_is_known():
-    assert CsvSource(name="s", path="~/a.csv", folder=Path("/x")).location == Path.home() / "a.csv"
+    assert CsvSource(name="s", path="~/a.csv", folder=Path("/x")).location == str(Path.home() / "a.csv")
 
 
 def test_the_default_timeout_is_for_rest_sources_that_declare_none(tmp_path):

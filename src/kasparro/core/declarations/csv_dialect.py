@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -22,19 +21,6 @@ AUTO: Final = "auto"
 _HEADER_EXPECTED: Final = "must be true, false, or a list of column names without an empty one"
 _TABS: Final = frozenset({"tab", "\\t"})
 _UNUSABLE: Final = frozenset("\r\n\0")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_REMOTE: Final = ("s3://", "https://", "http://")
-
-
-def check_path(text: str) -> str:
-    """Accept *text* if it names a file; whether it exists is seen when it is read."""
-    if "\0" in text:
-        refuse("must not contain a NUL character")
-    if text.endswith(("/", "\\")):
-        refuse("must name a file, not a folder")
-    if _SCHEME.match(text) and not text.lower().startswith(_REMOTE):
-        refuse("must be a file of this machine, s3://bucket/key or https://...")
-    return text
 
 
 def check_character(text: str) -> str:

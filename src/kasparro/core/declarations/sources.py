@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NewType
+from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from kasparro.core.declarations.auth import AuthField, NoAuth
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
-from kasparro.core.declarations.csv_dialect import Delimiter, Encoding, Header, OneCharacter, check_path
+from kasparro.core.declarations.csv_dialect import Delimiter, Encoding, Header, OneCharacter
 from kasparro.core.declarations.expressions import Expression, Text
+from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
@@ -30,8 +32,21 @@ from kasparro.core.declarations.pagination import (
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
+from kasparro.core.sizes import ByteSize
 
 SourceName = NewType("SourceName", str)
+_PATH_KINDS: Final = {
+    "local": "which is a file of this machine",
+    "s3": "which is in an object store",
+    "http": "which is on the web",
+}
+_KEYS_OF_KINDS: Final = {
+    "root": {"local"},
+    "storage": {"s3"},
+    "headers": {"http"},
+    "auth": {"http"},
+    "retry": {"s3", "http"},
+}
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 
 
@@ -153,14 +168,35 @@ class ApiSource(BaseSource):
 
 
 class CsvSource(BaseSource):
-    """A CSV file, plain or compressed."""
+    """CSV files, plain or compressed, of this machine, in S3 or on the web."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
 
-    type: Literal["csv"] = Field("csv", description="A CSV file, plain or compressed.")
+    type: Literal["csv"] = Field("csv", description="CSV files, plain or compressed.")
     folder: Path = Path()
-    path: Annotated[Text, AfterValidator(check_path)] = Field(
-        description="The file, relative to the catalog's folder: plain, .gz, .bz2 or .xz."
+    path: FilePath = Field(
+        description="The file or a pattern of files, relative to the catalog's folder; s3://bucket/key; https://..."
+    )
+    root: RootFolder | None = Field(
+        None, description="The folder that no file may lie outside of, not even by a symbolic link."
+    )
+    max_size: ByteSize = Field(
+        1 << 40, ge=1, description="The most bytes of one file, unpacked, such as `50GiB`."
+    )
+    max_ratio: int | None = Field(
+        None, ge=2, description="The most bytes one compressed byte may become; left out: by format."
+    )
+    storage: Storage = Field(default_factory=Storage, description="The object store of an s3:// path.")
+    headers: Headers = Field(
+        default_factory=dict,
+        repr=False,
+        description="Headers of the requests for an https:// path; credentials go to `auth`.",
+    )
+    auth: AuthField = Field(
+        default_factory=NoAuth, description="How requests for an https:// path are authenticated."
+    )
+    retry: Retry = Field(
+        default_factory=Retry, description="How a failed request for a remote file is tried again."
     )
     delimiter: Delimiter = Field("auto", description="What separates cells: one character, or `auto`.")
     quotechar: OneCharacter | None = Field('"', description="What quotes a cell; `null`: nothing does.")
@@ -176,10 +212,24 @@ class CsvSource(BaseSource):
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
 
+    @model_validator(mode="after")
+    def _keys_fit_the_path(self) -> CsvSource:
+        kind = path_kind(self.path)
+        refuse_all(
+            [
+                Refusal(f"does not go with this path, {_PATH_KINDS[kind]}", (key,))
+                for key, kinds in _KEYS_OF_KINDS.items()
+                if kind not in kinds and key in self.model_fields_set and getattr(self, key) is not None
+            ]
+        )
+        return self
+
     @property
-    def location(self) -> Path:
-        """The file, as an absolute path."""
-        return (self.folder / Path(self.path).expanduser()).absolute()
+    def location(self) -> str:
+        """Where the file or pattern is: an absolute path of this machine, or the address; its query may be a signature."""
+        if path_kind(self.path) != "local":
+            return re.sub(r"\?[^!]+", "?***", self.path) if path_kind(self.path) == "http" else self.path
+        return str((self.folder / Path(self.path).expanduser()).absolute())
 
     @model_validator(mode="after")
     def _different_characters(self) -> CsvSource:

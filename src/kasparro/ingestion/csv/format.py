@@ -49,7 +49,7 @@ class FileFormat:
 def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
     """Find out how *file* is written. Raises `UnexpectedContent` when its header cannot be read."""
     head = file.read(encodings.SAMPLE_BYTES)
-    place = str(file.path)
+    place = file.place
     if declaration.encoding == AUTO:
         encoding = encodings.detect_encoding(head, place, complete=len(head) < encodings.SAMPLE_BYTES)
     else:

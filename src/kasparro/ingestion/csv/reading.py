@@ -10,11 +10,12 @@ from typing import Final, cast
 
 import structlog
 
+from kasparro.core.errors import PermanentSourceError
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.csv.dialect import RECORD_LIMIT
-from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.format import read_format
 from kasparro.ingestion.csv.lines import LineBuffer, LineEnds
+from kasparro.ingestion.csv.locations import Location, find, open_file
 from kasparro.ingestion.csv.parser import REJECT_BYTES, RUN_BYTES, Parsed, RecordParser
 from kasparro.schemas.ingest import Cursor, FileOrigin, Page, RawRecord, Reject
 
@@ -29,7 +30,9 @@ class CsvReading:
 
     def __init__(self, declaration: CsvSource, page_size: int, after: Cursor | None) -> None:
         self._page_size = page_size
-        self._file = SourceFile(declaration.location)
+        location = _only(declaration)
+        self._name = location.name
+        self._file = open_file(location)
         try:
             self._begin(declaration, after)
         except BaseException:
@@ -43,7 +46,7 @@ class CsvReading:
         start, line = self._resume(after) or (found.data_offset, found.data_line)
         self._file.seek(start)
         self._buffer = LineBuffer(self._file.read, LineEnds(found.encoding), start)
-        self._parser = RecordParser(declaration.path, found.encoding, found.dialect, found.header)
+        self._parser = RecordParser(self._name, found.encoding, found.dialect, found.header)
         self._line = line
         self._run_bytes = RUN_BYTES
         self._items: list[RawRecord | Reject] = []
@@ -54,7 +57,7 @@ class CsvReading:
         log.info(
             "csv.opened",
             source=declaration.name,
-            file=declaration.path,
+            file=self._name,
             encoding=found.encoding.name,
             encoding_from=found.encoding.how,
             delimiter=found.dialect.delimiter,
@@ -146,6 +149,14 @@ class CsvReading:
             "format": self._written,
             "fingerprint": self._file.fingerprint,
         }
+
+
+def _only(declaration: CsvSource) -> Location:
+    found = find(declaration)
+    if len(found) > 1:
+        message = f"the pattern matches {len(found)} files; one is read"
+        raise PermanentSourceError(message, place=declaration.location, hint="Name one of them")
+    return found[0]
 
 
 def _origin(item: RawRecord | Reject) -> FileOrigin:
