@@ -119,7 +119,7 @@ def _checked(text: bytes) -> Element:
 
 def _shallow(text: bytes) -> Element:
     """How deep a parser goes differs between Python versions; this does not."""
-    if text.count(b"{") + text.count(b"[") > DEEPEST and depth(text) > DEEPEST:
+    if len(text) > 2 * DEEPEST and text.count(b"{") + text.count(b"[") > DEEPEST and depth(text) > DEEPEST:
         return _too_deep(text)
     return text
 
