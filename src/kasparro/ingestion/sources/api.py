@@ -173,17 +173,14 @@ class ApiPages:
         return following
 
     def _page(self, url: str, place: Place, answer: Answer, following: Place | None) -> Page:
-        records: list[RawRecord] = []
-        rejects: list[Reject] = []
-        for position, element in enumerate(answer.envelope.elements):
-            origin = ApiOrigin(url, place.ordinal, position)
-            if isinstance(element, Flaw):
-                rejects.append(Reject(element.payload, origin, element.reason, element.message))
-            else:
-                records.append(RawRecord(element, origin))
+        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(answer.envelope.elements)]
         return Page(
-            records=records,
-            rejects=rejects,
+            records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
+            rejects=[
+                Reject(flaw.payload, origin, flaw.reason, flaw.message)
+                for flaw, origin in found
+                if isinstance(flaw, Flaw)
+            ],
             cursor=None
             if following is None
             else {self._paging.key: following.at, "ordinal": following.ordinal},

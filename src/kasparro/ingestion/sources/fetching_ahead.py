@@ -11,9 +11,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
+from kasparro.ingestion.http.body import MIB
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 
 BLIND: Final = 2
+ROOM: Final = 32 * MIB
+"""The most that pages fetched ahead should come to, in bytes: large ones are fetched fewer at once."""
+
 _PROVED: Final = 2
 """So many pages handed out show that there is more than one, and that the source heeds the paging."""
 
@@ -28,6 +32,7 @@ class FetchingAhead:
         self._ahead = concurrency - 1
         self._tasks: dict[Position, asyncio.Task[Answer]] = {}
         self._end: int | None = None
+        self._largest = 1
         self._handed = 0
 
     async def __aenter__(self) -> Self:
@@ -49,6 +54,7 @@ class FetchingAhead:
         answer = await task
         del self._tasks[place.at]
         self._handed += 1
+        self._largest = max(self._largest, len(answer.envelope.document.text))
         return answer
 
     def _look_ahead(self, place: Place, outlook: Outlook) -> None:
@@ -72,10 +78,10 @@ class FetchingAhead:
 
     def _most(self) -> int:
         """How many pages beyond the one in hand may be under way."""
-        proved = self._handed >= _PROVED
-        if self._end is None:
-            return min(self._ahead, BLIND) if proved else 0
-        return self._ahead if proved else min(self._ahead, BLIND)
+        most = min(self._ahead, ROOM // self._largest)
+        if self._handed >= _PROVED:
+            return most if self._end is not None else min(most, BLIND)
+        return 0 if self._end is None else min(most, BLIND)
 
     def _started(self, at: Position) -> asyncio.Task[Answer]:
         if at not in self._tasks:
