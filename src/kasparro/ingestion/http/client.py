@@ -36,6 +36,7 @@ from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 
 MOST_REDIRECTS: Final = 5
+CONNECTIONS: Final = 100
 _HEADER_SIZE: Final = 64 * 1024
 _ERROR_BODY: Final = Bounds(size=MIB)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -170,7 +171,7 @@ class HttpClient:
 
 
 @asynccontextmanager
-async def open_session(connections: int = 1) -> AsyncGenerator[aiohttp.ClientSession]:
+async def open_session(connections: int = CONNECTIONS) -> AsyncGenerator[aiohttp.ClientSession]:
     """A session without cookies, without proxies from the environment, and that leaves decoding to us.
 
     It keeps up to *connections* connections and uses them again.
