@@ -128,6 +128,8 @@ class PermanentSourceError(SourceError):
     """The source refuses, and asking again changes nothing."""
 
     code = "source_refused"
+    status: int | None = None
+    """The HTTP status that said so, where it was one."""
 
 
 class AuthenticationFailed(PermanentSourceError):

@@ -26,22 +26,14 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("auth",), "oauth2_client_credentials"
     if _type(source.get("pagination")) == "auto":
         yield ("pagination",), "auto"
-    yield from _of_rate_limit(source.get("rate_limit"))
+    limit = source.get("rate_limit")
+    if isinstance(limit, Mapping) and limit.get("budget"):
+        yield ("rate_limit", "budget"), "a request budget"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
         yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
-
-
-def _of_rate_limit(limit: Any) -> Iterator[tuple[Place, str]]:
-    if not isinstance(limit, Mapping):
-        return
-    concurrency = str(limit.get("concurrency", "")).strip()
-    if concurrency.isdecimal() and int(concurrency[:9]) > 1:
-        yield ("rate_limit", "concurrency"), "a concurrency above 1"
-    if limit.get("budget"):
-        yield ("rate_limit", "budget"), "a request budget"
 
 
 def _type(block: Any) -> Any:

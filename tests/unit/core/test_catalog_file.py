@@ -360,6 +360,8 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         ),
         ("pagination: {type: next_url}", "s.pagination", "path is missing"),
         ("rate_limit: {requests: 0}", "s.rate_limit.requests", "must be more than 0"),
+        ("rate_limit: {per: 5s}", "s.rate_limit.per", "has no meaning without requests"),
+        ("rate_limit: {concurrency: 0}", "s.rate_limit.concurrency", "must be at least 1"),
         ("rate_limit: {requests: 5, per: 0s}", "s.rate_limit.per", "must be more than 0 seconds"),
         ("rate_limit: {requests: 5, per: often}", "s.rate_limit.per", "must be a length of time such as"),
         ("rate_limit: 5", "s.rate_limit", "must be a mapping"),
@@ -540,7 +542,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 9, 10, 11, 12, 13]
+    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11, 12, 13]
     assert "sources.s.auth: oauth2_client_credentials is not supported yet" in str(refusal.value)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from pydantic import Field, model_validator
 
 from kasparro.core.declarations.base import Declaration, refuse
 from kasparro.core.durations import Duration, Period
+
+CONCURRENCY: Final = 4
+"""Requests under way at once where nothing is declared: enough to hide the latency of a page, few enough to be polite."""
 
 
 class Budget(Declaration):
@@ -22,10 +26,16 @@ class Budget(Declaration):
 class RateLimit(Declaration):
     """The most a source may be asked."""
 
-    requests: int = Field(gt=0, description="Requests in one period.")
+    requests: int | None = Field(None, gt=0, description="Requests in one period; left out: no limit.")
     per: Duration = Field(timedelta(seconds=1), gt=timedelta(0), description="The period, such as `60s`.")
-    concurrency: int = Field(1, ge=1, le=100, description="Requests under way at once.")
+    concurrency: int = Field(CONCURRENCY, ge=1, le=100, description="Requests under way at once.")
     budget: Budget | None = Field(None, description="A quota over a long period, such as a month.")
+
+    @model_validator(mode="after")
+    def _of_something(self) -> RateLimit:
+        if self.requests is None and "per" in self.model_fields_set:
+            refuse("has no meaning without requests", at=("per",))
+        return self
 
 
 class Retry(Declaration):

@@ -24,6 +24,7 @@ from kasparro.ingestion.files.web_client import Answer, Version, WebClient, chec
 from kasparro.ingestion.http.client import open_session
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.origin import parse_url
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import Waiting, with_retries
 
@@ -161,7 +162,7 @@ class _Reading:
         self._answer = None
 
     def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting))
+        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting, Pause()))
 
 
 async def _close(answer: Answer) -> None:

@@ -30,11 +30,13 @@ from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, rea
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.origin import resolve_link
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.query import with_query
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 
 MOST_REDIRECTS: Final = 5
+CONNECTIONS: Final = 100
 _HEADER_SIZE: Final = 64 * 1024
 _ERROR_BODY: Final = Bounds(size=MIB)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -42,13 +44,12 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask, without credentials. `also`: error statuses that are an answer to it as well."""
+    """What to ask, without credentials."""
 
     url: URL
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    also: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Fetches from one origin. `limiter` is waited for before each request; it belongs to the source and outlives the client."""
+    """Fetches from one origin. `limiter` and `pause` are waited for before each request; the limiter outlives the client."""
 
     session: aiohttp.ClientSession
     home: URL
@@ -77,6 +78,7 @@ class HttpClient:
     redact: Redactor
     timeout: float
     limiter: AsyncLimiter | None = None
+    pause: Pause = field(default_factory=Pause)
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
 
@@ -93,8 +95,7 @@ class HttpClient:
 
     async def _hop(self, request: Request) -> Response | URL:
         """One request: the answer, or where it redirects to."""
-        if self.limiter is not None:
-            await self.limiter.acquire()
+        await self._turn()
         place = self._place(request.url)
         with translated(place, self.redact):
             try:
@@ -106,9 +107,21 @@ class HttpClient:
                     message, hint="A longer `timeout` or smaller pages may help"
                 ) from error
 
+    async def _turn(self) -> None:
+        """Wait until the declared rate and the source itself allow a request: after a pause in their distance again."""
+        await self._distance()
+        while self.pause.on:
+            await self.pause.over()
+            await self._distance()
+
+    async def _distance(self) -> None:
+        if self.limiter is not None:
+            await self.limiter.acquire()
+
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:
-        url = with_query(request.url, self.credentials.query.items())
+        credentials = self.credentials.query
+        url = with_query(request.url, credentials.items()) if credentials else request.url
         headers = {"User-Agent": f"kasparro/{__version__}", "Accept": "application/json"}
         sent = _merged(
             headers, request.headers, {"Accept-Encoding": ACCEPT_ENCODING}, self.credentials.headers
@@ -121,11 +134,11 @@ class HttpClient:
     async def _receive(self, request: Request, raw: aiohttp.ClientResponse) -> Response | URL:
         if raw.status in _REDIRECTS:
             return self._redirect(request, raw)
-        if raw.status not in request.also and not raw.ok:
+        if not raw.ok:
             raise await self._refusal(raw)
-        if raw.status >= HTTPStatus.MULTIPLE_CHOICES and raw.status not in request.also:
+        if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
-        body = await _read(raw, _ERROR_BODY if raw.status in request.also else self.bounds)
+        body = await _read(raw, self.bounds)
         headers = raw.headers.copy()
         if "Link" in headers:
             headers["Link"] = ", ".join(raw.headers.getall("Link"))
@@ -158,9 +171,13 @@ class HttpClient:
 
 
 @asynccontextmanager
-async def open_session() -> AsyncGenerator[aiohttp.ClientSession]:
-    """A session without cookies, without proxies from the environment, and that leaves decoding to us."""
+async def open_session(connections: int = CONNECTIONS) -> AsyncGenerator[aiohttp.ClientSession]:
+    """A session without cookies, without proxies from the environment, and that leaves decoding to us.
+
+    It keeps up to *connections* connections and uses them again.
+    """
     async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         max_field_size=_HEADER_SIZE,

@@ -32,7 +32,9 @@ def status_error(status: int, headers: Mapping[str, str], said: str, now: dateti
         return AuthenticationFailed(
             named, hint=f"With this request {said}; check `auth` and the secret it names"
         )
-    return PermanentSourceError(named, hint=_hint(status))
+    refusal = PermanentSourceError(named, hint=_hint(status))
+    refusal.status = status
+    return refusal
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:

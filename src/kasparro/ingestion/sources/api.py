@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,8 +18,8 @@ import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
-from kasparro.core.errors import SourceError, UnexpectedContent
-from kasparro.core.etl_config import ApiSource, RateLimit
+from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
+from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
 from kasparro.ingestion.http.client import HttpClient, Request, Response, open_session
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.failures import translated
@@ -31,10 +30,11 @@ from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.http.status import EXCERPT, excerpt
 from kasparro.ingestion.sources.envelope import EMPTY, Envelope, open_envelope
+from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.loops import LoopWatch
 from kasparro.ingestion.sources.pagination import paging_of
-from kasparro.ingestion.sources.places import Answer, Place
+from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.selector import compile_selector
 from kasparro.schemas.ingest import ApiOrigin, Cursor, Page, RawRecord, Reject
 
@@ -42,14 +42,6 @@ log = structlog.get_logger(__name__)
 
 _LARGE: Final = 512 * 1024
 """Bodies from this size on, in bytes, are taken apart beside the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """One page, taken apart, and the bytes received for it."""
-
-    answer: Answer
-    size: int
 
 
 class ApiPages:
@@ -63,32 +55,41 @@ class ApiPages:
         self._paging = paging_of(declaration.pagination, self._credentials)
         self._records = compile_selector(declaration.records) if declaration.records is not None else None
         self._limiter = limiter_of(declaration.rate_limit)
+        self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._base = with_query(parse_url(declaration.url), _params(declaration).items())
+        self._base_place = self._place(self._base)
         self._headers, self._body = _content(declaration)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         place: Place | None = self._start(after)
+        outlook: Outlook | None = None
         watch = LoopWatch()
-        async with open_session() as session:
-            client = self._client(session)
-            while place is not None:
-                with translated(self._place(self._base), self._redact):
-                    watch.enter(place)
-                    attempt = partial(self._fetch, client, place)
-                    fetched = await with_retries(attempt, self._declared.retry, self._waiting)
-                following = self._following(place, fetched.answer, watch)
-                page = self._page(place, fetched, following)
-                log.debug(
-                    "page.fetched",
-                    source=self._declared.name,
-                    url=self._place(fetched.answer.url),
-                    page=place.ordinal,
-                    records=len(page.records),
-                    rejects=len(page.rejects),
-                    bytes=fetched.size,
-                )
-                yield page
-                place = following
+        async with open_session(self._concurrency) as session:
+            fetch = partial(self._fetch, self._client(session))
+            async with FetchingAhead(fetch, self._concurrency) as ahead:
+                while place is not None:
+                    with translated(self._base_place, self._redact):
+                        watch.enter(place)
+                        answer = await self._answer(ahead, place, outlook)
+                    url = self._place(answer.url)
+                    with translated(url, self._redact):
+                        following = self._following(place, answer, watch)
+                    page = self._page(url, place, answer, following)
+                    self._log(url, place, page)
+                    yield page
+                    outlook = None if following is None else self._paging.outlook(following, answer)
+                    place = following
+
+    def _log(self, url: str, place: Place, page: Page) -> None:
+        log.debug(
+            "page.fetched",
+            source=self._declared.name,
+            url=url,
+            page=place.ordinal,
+            records=len(page.records),
+            rejects=len(page.rejects),
+            bytes=page.size,
+        )
 
     def _client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
@@ -120,22 +121,34 @@ class ApiPages:
             return False
         return True
 
-    async def _fetch(self, client: HttpClient, place: Place) -> Fetched:
+    async def _answer(self, ahead: FetchingAhead, place: Place, outlook: Outlook | None) -> Answer:
+        """What is at *place*. A refusal that means that there is no such page is an empty one."""
+        try:
+            return await ahead.page(place, outlook)
+        except PermanentSourceError as refusal:
+            if refusal.status not in self._paging.beyond_end(place):
+                raise
+        return Answer(self._paging.url(self._base, place.at), {}, EMPTY)
+
+    async def _fetch(self, client: HttpClient, at: Position) -> Answer:
+        attempt = partial(self._attempt, client, at)
+        return await with_retries(attempt, self._declared.retry, self._waiting, client.pause)
+
+    async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
         request = Request(
-            url=self._paging.url(self._base, place.at),
+            url=self._paging.url(self._base, at),
             method=self._declared.method,
             headers=self._headers,
             body=self._body,
-            also=self._paging.beyond_end(place),
         )
         response = await client.fetch(request)
         with translated(self._place(response.url), self._redact):
-            envelope = await self._open(request, response)
-        return Fetched(Answer(response.url, response.headers, envelope), response.received)
+            envelope = await self._open(response)
+        return Answer(response.url, response.headers, envelope, response.received)
 
-    async def _open(self, request: Request, response: Response) -> Envelope:
-        if response.status in request.also or response.status == HTTPStatus.NO_CONTENT:
+    async def _open(self, response: Response) -> Envelope:
+        if response.status == HTTPStatus.NO_CONTENT:
             return EMPTY
         if len(response.content) >= _LARGE:
             return await asyncio.to_thread(self._read, response)
@@ -150,34 +163,29 @@ class ApiPages:
         return f"{response.content_type}: {beginning}" if beginning else f"empty ({response.content_type})"
 
     def _following(self, place: Place, answer: Answer, watch: LoopWatch) -> Place | None:
-        with translated(self._place(answer.url), self._redact):
-            watch.see(place, answer.envelope.elements)
-            following = self._paging.after(place, answer)
-            if following is not None and self._redact.shows_secret(str(following.at)):
-                raise UnexpectedContent(
-                    "what the source gives to ask for the next page contains the credential, which is not stored",
-                    hint="Use another `pagination`, such as page or offset",
-                )
+        watch.see(place, answer.envelope.elements)
+        following = self._paging.after(place, answer)
+        if following is not None and self._redact.shows_secret(str(following.at)):
+            raise UnexpectedContent(
+                "what the source gives to ask for the next page contains the credential, which is not stored",
+                hint="Use another `pagination`, such as page or offset",
+            )
         return following
 
-    def _page(self, place: Place, fetched: Fetched, following: Place | None) -> Page:
-        url = self._place(fetched.answer.url)
-        records: list[RawRecord] = []
-        rejects: list[Reject] = []
-        for position, element in enumerate(fetched.answer.envelope.elements):
-            origin = ApiOrigin(url, place.ordinal, position)
-            if isinstance(element, Flaw):
-                rejects.append(Reject(element.payload, origin, element.reason, element.message))
-            else:
-                records.append(RawRecord(element, origin))
+    def _page(self, url: str, place: Place, answer: Answer, following: Place | None) -> Page:
+        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(answer.envelope.elements)]
         return Page(
-            records=records,
-            rejects=rejects,
+            records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
+            rejects=[
+                Reject(flaw.payload, origin, flaw.reason, flaw.message)
+                for flaw, origin in found
+                if isinstance(flaw, Flaw)
+            ],
             cursor=None
             if following is None
             else {self._paging.key: following.at, "ordinal": following.ordinal},
-            size=fetched.size,
-            total=fetched.answer.envelope.total,
+            size=answer.size,
+            total=answer.total,
         )
 
     def _place(self, url: URL) -> str:
@@ -186,7 +194,9 @@ class ApiPages:
 
 def limiter_of(declared: RateLimit | None) -> AsyncLimiter | None:
     """One request each per/requests seconds: a bucket of the declared size would let nearly twice as many through at first."""
-    return None if declared is None else AsyncLimiter(1, declared.per.total_seconds() / declared.requests)
+    if declared is None or declared.requests is None:
+        return None
+    return AsyncLimiter(1, declared.per.total_seconds() / declared.requests)
 
 
 def _params(declaration: ApiSource) -> dict[str, str]:

@@ -9,7 +9,7 @@ from yarl import URL
 
 from kasparro.core.etl_config import OffsetPagination, PagePagination
 from kasparro.ingestion.http.query import with_query
-from kasparro.ingestion.sources.places import Answer, Place, Position
+from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 
 GONE: Final = frozenset({404, 410, 416})
 """What a source says of a page beyond the last."""
@@ -27,6 +27,9 @@ class Single:
         return base
 
     def after(self, place: Place, answer: Answer) -> Place | None:  # noqa: ARG002  # there is none
+        return None
+
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:  # noqa: ARG002  # as above
         return None
 
     def beyond_end(self, place: Place) -> frozenset[int]:  # noqa: ARG002  # as above
@@ -74,7 +77,12 @@ class Numbered(Counted):
         return with_query(base, pairs.items())
 
     def after(self, place: Place, answer: Answer) -> Place | None:
-        return self._following(place, _number(place) + 1, len(answer.envelope.elements))
+        return self._following(place, _number(place) + 1, answer.count)
+
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:
+        size = self.size if self.size is not None and place.full else answer.count
+        ends = [self.declared.start + pages for pages in (answer.pages, _pages(answer.total, size)) if pages]
+        return Outlook(1, min(ends, default=None))
 
 
 class Offsets(Counted):
@@ -92,8 +100,14 @@ class Offsets(Counted):
         return with_query(base, pairs.items())
 
     def after(self, place: Place, answer: Answer) -> Place | None:
-        count = len(answer.envelope.elements)
-        return self._following(place, _number(place) + count, count)
+        return self._following(place, _number(place) + answer.count, answer.count)
+
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:  # noqa: ARG002  # it says nothing more
+        return Outlook(answer.count, answer.total)
+
+
+def _pages(total: int | None, size: int) -> int | None:
+    return None if total is None else -(-total // size)
 
 
 def _number(place: Place) -> int:

@@ -15,6 +15,7 @@ USUAL: Final = ("results", "data", "items")
 """Where records are looked for when nothing is declared."""
 
 _TOTALS: Final = (("total",), ("total_count",), ("count",), ("meta", "total"))
+_PAGES: Final = (("total_pages",), ("last_page",), ("meta", "total_pages"), ("meta", "last_page"))
 _PLAUSIBLE_DIGITS: Final = 15
 _KEYS_NAMED: Final = 20
 _NO_COMPLAINT: Final = frozenset({b"null", b"false", b"[]", b"{}", b'""'})
@@ -27,6 +28,7 @@ class Envelope:
     document: Document
     elements: list[Element]
     total: int | None = None
+    pages: int | None = None
 
     def next_value(self, selector: Selector) -> Any:
         """What *selector* leads to. Raises `UnexpectedContent` for a bare array, which has no place for it."""
@@ -51,7 +53,7 @@ def open_envelope(text: bytes, records: Selector | None, describe: Callable[[], 
         raise UnexpectedContent(f"the answer is not a JSON array or object; it is {describe()}")
     document = json_records.read_document(text)
     found = _usual(document, describe) if records is None else _declared(document, records, describe)
-    return Envelope(document, found, _total(document, len(found)))
+    return Envelope(document, found, _total(document, len(found)), _pages(document))
 
 
 def _declared(document: Document, records: Selector, describe: Callable[[], str]) -> list[Element]:
@@ -94,11 +96,21 @@ def _complains(document: Document) -> bool:
 def _total(document: Document, here: int) -> int | None:
     """The number of records there are, where the answer says so. A `count` of those on this page does not."""
     for path in _TOTALS:
-        part = document.follow(path)
-        if part is not None and part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS:
-            total = int(part)
+        total = _number(document, path)
+        if total is not None:
             return None if path == ("count",) and total <= here else total
     return None
+
+
+def _pages(document: Document) -> int | None:
+    numbers = (_number(document, path) for path in _PAGES)
+    return next((number for number in numbers if number is not None), None)
+
+
+def _number(document: Document, path: tuple[str, ...]) -> int | None:
+    part = document.follow(path)
+    plausible = part is not None and part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS
+    return int(part) if part is not None and plausible else None
 
 
 def _keys(document: Document) -> str:

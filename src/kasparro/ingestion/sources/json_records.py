@@ -30,6 +30,9 @@ _LONGEST_INT: Final = 4_000
 DEEPEST: Final = 500
 """Levels of nesting up to which an element is handed on as it is: less than PostgreSQL and every parser on the way take."""
 
+_SURELY_SHALLOW: Final = 2 * DEEPEST
+"""Bytes of a text in which there is no room for the brackets of more levels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
@@ -76,7 +79,8 @@ def is_object(text: bytes) -> bool:
 def elements(array: bytes) -> list[Element]:
     """The elements of an array. Raises `TruncatedContent` when it ends early, `UnexpectedContent` when it is none."""
     try:
-        return [_shallow(bytes(raw)) for raw in _elements(array)]
+        texts = map(bytes, _elements(array))
+        return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
     except (msgspec.DecodeError, RecursionError):
         return [_checked(text) for text in split_array(array)]
 

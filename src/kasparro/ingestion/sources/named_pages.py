@@ -11,7 +11,7 @@ from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.link_header import link_target
 from kasparro.ingestion.http.origin import resolve_link
 from kasparro.ingestion.http.query import with_query, without_query
-from kasparro.ingestion.sources.places import Answer, Place, Position
+from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.selector import Selector
 
 
@@ -19,6 +19,9 @@ class Named:
     """Pages that the answer before names: the end is where nothing is named. An empty page is not."""
 
     first: Position = None
+
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:  # noqa: ARG002  # only an answer knows
+        return None
 
     def beyond_end(self, place: Place) -> frozenset[int]:  # noqa: ARG002  # a page that was named must be there
         return frozenset()

@@ -21,7 +21,7 @@ from kasparro.core.etl_config import (
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.sources.counted_pages import Numbered, Offsets, Single
 from kasparro.ingestion.sources.named_pages import Links, Tokens
-from kasparro.ingestion.sources.places import Answer, Place, Position
+from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.selector import compile_selector
 
 
@@ -37,6 +37,10 @@ class Paging(Protocol):
 
     def after(self, place: Place, answer: Answer) -> Place | None:
         """Where the next page is; `None` at the end."""
+        ...
+
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:
+        """Where the pages after *place* will be, which *answer* leads to; `None` where only its own answer tells."""
         ...
 
     def beyond_end(self, place: Place) -> frozenset[int]:

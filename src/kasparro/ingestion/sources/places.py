@@ -6,14 +6,20 @@ so none ever holds a credential.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from yarl import URL
 
 from kasparro.ingestion.sources.envelope import Envelope
 
 Position = int | str | None
+
+_TOTALS: Final = ("X-Total-Count", "X-Total", "X-WP-Total")
+_PAGES: Final = ("X-Total-Pages", "X-WP-TotalPages")
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,38 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A page as received: where from, with which headers, and what was in it."""
+    """A page as received: where from, with which headers, what was in it, and the bytes received for it."""
 
     url: URL
     headers: Mapping[str, str]
     envelope: Envelope
+    size: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.envelope.elements)
+
+    @property
+    def total(self) -> int | None:
+        """The number of records there are, where the answer says so."""
+        told = self.envelope.total
+        return _number(self.headers, _TOTALS) if told is None else told
+
+    @property
+    def pages(self) -> int | None:
+        """The number of pages there are, where the answer says so."""
+        told = self.envelope.pages
+        return _number(self.headers, _PAGES) if told is None else told
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where pages can be foretold: *step* after the one before, and none from *end* on. `None`: the end is not known."""
+
+    step: int
+    end: int | None
+
+
+def _number(headers: Mapping[str, str], names: tuple[str, ...]) -> int | None:
+    given = next((headers[name] for name in names if name in headers), "").strip()
+    return int(given) if _WHOLE.fullmatch(given) else None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kasparro.core.errors import PermanentSourceError, TransientSourceError
 from kasparro.core.etl_config import Retry
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.retry import Waiting, wait_before, with_retries
 
 pytestmark = pytest.mark.anyio
@@ -38,14 +39,14 @@ class Failing:
 
 async def test_a_passing_failure_is_tried_again_until_it_has_passed():
     failing = Failing(*[TransientSourceError("no")] * 4)
-    assert await with_retries(failing.attempt, POLICY, failing.waiting()) == "done"
+    assert await with_retries(failing.attempt, POLICY, failing.waiting(), Pause()) == "done"
     assert failing.slept == [1.0, 2.0, 4.0, 8.0]
 
 
 async def test_attempts_in_all_are_bounded():
     failing = Failing(*[TransientSourceError(str(number)) for number in range(9)])
     with pytest.raises(TransientSourceError, match="4"):
-        await with_retries(failing.attempt, POLICY, failing.waiting())
+        await with_retries(failing.attempt, POLICY, failing.waiting(), Pause())
     assert (failing.calls, len(failing.slept)) == (5, 4)
 
 
@@ -53,25 +54,50 @@ async def test_attempts_in_all_are_bounded():
 async def test_nothing_else_is_tried_again(error):
     failing = Failing(error)
     with pytest.raises(type(error)):
-        await with_retries(failing.attempt, POLICY, failing.waiting())
+        await with_retries(failing.attempt, POLICY, failing.waiting(), Pause())
     assert failing.slept == []
 
 
 async def test_a_long_rest_is_not_slept_away():
     failing = Failing(TransientSourceError("no", retry_after=600.5))
     with pytest.raises(TransientSourceError):
-        await with_retries(failing.attempt, POLICY, failing.waiting())
+        await with_retries(failing.attempt, POLICY, failing.waiting(), Pause())
     assert failing.slept == []
 
 
-@given(st.integers(2, 20), st.none() | st.floats(0, 600), st.floats(0, 1))
+@given(st.integers(2, 20), st.floats(0, 600), st.floats(0, 1))
 @settings(deadline=None)
 def test_a_wait_is_within_its_bounds_and_never_earlier_than_asked(attempt, asked, chance):
     wait = wait_before(attempt, POLICY, asked, chance)
-    assert wait >= (asked or 0)
-    assert min(60, 2 ** (attempt - 2)) <= wait <= max(asked or 0, 60)
+    assert wait >= asked
+    assert min(60, 2 ** (attempt - 2)) <= wait <= max(asked, 60)
 
 
 def test_chance_spreads_the_waits():
-    assert wait_before(3, POLICY, None, 0.0) == 2.0
-    assert wait_before(3, POLICY, None, 1.0) == 3.0
+    assert wait_before(3, POLICY, 0.0, 0.0) == 2.0
+    assert wait_before(3, POLICY, 0.0, 1.0) == 3.0
+
+
+async def test_a_rest_that_is_asked_for_holds_up_the_others_and_a_backoff_does_not():
+    pause, held = Pause(), []
+    failing = Failing(TransientSourceError("no"), TransientSourceError("no", retry_after=9))
+
+    async def sleep(_seconds):
+        held.append(pause.on)
+
+    await with_retries(failing.attempt, POLICY, Waiting(sleep=sleep), pause)
+    assert (held, pause.on) == ([False, True], False)
+
+
+@pytest.mark.parametrize(("retry_after", "attempts"), [(9, 5), (601, 1)])
+async def test_a_rest_that_nobody_waits_for_ends_the_others_too(retry_after, attempts):
+    pause = Pause()
+    error = TransientSourceError("no", retry_after=retry_after)
+    failing = Failing(*[error] * 9)
+    with pytest.raises(TransientSourceError):
+        await with_retries(failing.attempt, POLICY, failing.waiting(), pause)
+    assert (failing.calls, pause.on) == (attempts, True)
+    other = Failing()
+    with pytest.raises(TransientSourceError):
+        await with_retries(pause.over, POLICY, other.waiting(), pause)
+    assert other.slept == []

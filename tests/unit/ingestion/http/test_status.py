@@ -21,7 +21,9 @@ def test_what_passes(status):
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 406, 409, 410, 418, 422, 451, 501, 505])
 def test_what_does_not_pass(status):
-    assert type(error(status)) is PermanentSourceError
+    refused = error(status)
+    assert type(refused) is PermanentSourceError
+    assert refused.status == status
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -12,7 +12,7 @@ from kasparro.core.etl_config import Pagination
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.sources.envelope import open_envelope
 from kasparro.ingestion.sources.pagination import Paging, paging_of
-from kasparro.ingestion.sources.places import Answer, Place
+from kasparro.ingestion.sources.places import Answer, Outlook, Place
 
 BASE = URL("https://api.example.org/items?q=1")
 KEY = Credentials("", query={"key": "s3cr3t"}, secrets=("s3cr3t-s3cr3t",))
@@ -140,6 +140,51 @@ def test_only_places_of_its_kind_are_understood(declared, good, bad):
     way = paging(**declared)
     assert all(way.understands(at) for at in good)
     assert not any(way.understands(at) for at in bad)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "end"),
+    [
+        ([1, 2], {}, None),
+        ({"data": [1, 2], "total": 7}, {}, 4),
+        ({"data": [1, 2], "total": 8}, {}, 4),
+        ({"data": [1, 2], "total": 0}, {}, None),
+        ({"data": [1, 2], "total_pages": 3}, {}, 3),
+        ({"data": [1, 2], "total": 7, "meta": {"last_page": 3}}, {}, 3),
+        ({"data": [1, 2], "total": "many", "total_pages": [3]}, {}, None),
+        ([1, 2], {"X-Total-Count": "7"}, 4),
+        ([1, 2], {"X-Total": " 9 "}, 5),
+        ([1, 2], {"X-WP-Total": "9", "X-WP-TotalPages": "4"}, 4),
+        ([1, 2], {"X-Total-Count": "about 7", "X-Total-Pages": "9" * 16}, None),
+    ],
+)
+def test_numbered_pages_go_on_by_one_up_to_what_an_answer_says(body, headers, end):
+    for size in ({}, {"size_param": "n", "size": 500}):
+        way = paging(type="page", start=0, **size)
+        assert way.outlook(Place(1, 2), answer(body, headers)) == Outlook(1, end)
+    counted_from_one = paging(type="page").outlook(Place(2, 2), answer(body, headers))
+    assert counted_from_one == Outlook(1, end and end + 1)
+
+
+def test_the_last_numbered_page_follows_from_the_size_once_that_is_known_to_be_honoured():
+    way = paging(type="page", size_param="n", size=5)
+    some = answer({"data": [1, 2], "total": 23})
+    assert way.outlook(Place(3, 3, full=True), some) == Outlook(1, 6)
+    assert way.outlook(Place(3, 3), some) == Outlook(1, 13)
+
+
+def test_offsets_go_on_by_what_was_received_up_to_the_total():
+    way = paging(type="offset", limit=100)
+    assert way.outlook(Place(60, 2), answer([1] * 60)) == Outlook(60, None)
+    assert way.outlook(Place(60, 2), answer([1] * 60, {"X-Total-Count": "130"})) == Outlook(60, 130)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"type": "none"}, {"type": "link_header"}, {"type": "cursor", "param": "c", "next": "n"}],
+)
+def test_pages_that_only_an_answer_names_cannot_be_foretold(declared):
+    assert paging(**declared).outlook(Place("x", 2), answer({"items": [1], "total": 50})) is None
 
 
 def test_what_is_not_supported_yet_says_so():
