@@ -25,6 +25,9 @@ Cells = Mapping[str, Sequence[str | None]]
 Taken = dict[str, list[bool]]
 """Which cells a mapping took whole, by column; metadata need not repeat them."""
 
+Converted = Mapping[str, tuple[Any, bool] | None]
+"""What each cell becomes and whether that is a change; None where a fallback does not fit."""
+
 Record = msgspec.defstruct(
     "Record", [(name, Any) for name in ("source", "source_id", *MAPPED_FIELDS, "metadata")], gc=False
 )
@@ -99,13 +102,25 @@ def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:
     if rule.keeps_text and None not in column:
         taken[first] = [True] * count
         return column
-    return _fill_row_by_row(rule, columns, count, taken)
+    converted = {cell: _converted(rule, cell) for cell in _different(column for _, column in columns)}
+    if None not in column and None not in converted.values():
+        values, changed = zip(*map(converted.__getitem__, column), strict=True)  # type: ignore[arg-type]
+        _mark(taken, first, [not one for one in changed])
+        return values
+    return _fill_row_by_row(rule, columns, converted, taken)
+
+
+def _mark(taken: Taken, name: str, marks: list[bool]) -> None:
+    earlier = taken.get(name)
+    taken[name] = (
+        marks if earlier is None else [one or other for one, other in zip(marks, earlier, strict=True)]
+    )
 
 
 def _fill_row_by_row(
-    rule: Rule, columns: Sequence[tuple[str, Sequence[str | None]]], count: int, taken: Taken
+    rule: Rule, columns: Sequence[tuple[str, Sequence[str | None]]], converted: Converted, taken: Taken
 ) -> list[Any]:
-    converted = {cell: _converted(rule, cell) for cell in _different(column for _, column in columns)}
+    count = len(columns[0][1])
     values: list[Any] = [rule.default] * count
     open_rows: Sequence[int] = range(count)
     for name, column in columns:

@@ -72,7 +72,7 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
         array = as_array(payloads)
         if array is None:
             return None
-        digests = list(map(payload_hash, payloads))
+        digests = [blake2b(payload, digest_size=HASH_BYTES).digest() for payload in payloads]
         if declaration.key is None and DEFAULT_NAME not in array:
             return list(map(Keyed, map(bytes.hex, digests), digests, records))
         read = reader(column_names(payloads[0]))
