@@ -23,11 +23,16 @@ from kasparro.schemas.ingest import RejectReason
 
 FIELD_LIMIT: Final = 1024 * 1024
 """Characters one cell may have."""
+_COMMENT_BYTES: Final = 64
+"""Enough of a line to see what begins it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one record; none for a blank line. `start` and `end` are positions in the run, `lines` its physical lines."""
+    """The cells of one record; none for a line that is blank or a comment.
+
+    `start` and `end` are positions in the run, `lines` its physical lines.
+    """
 
     start: int
     end: int
@@ -66,6 +71,8 @@ class CarefulRows:
         *offset* is where the run begins in the file; *final*: the file ends with it; *longest*: there is no longer one.
         """
         first = self._ends.after(run, start)
+        if self._is_comment(run[start : min(first, start + _COMMENT_BYTES)]):
+            return Row(start, first, 1, [])
         known = self.swallowed(offset + start)
         feed = _Lines(run, start, first if known else len(run), self._encoding.name, self._ends)
         try:
@@ -75,6 +82,10 @@ class CarefulRows:
                 return None
             return self._lenient(run, start, first, offset, feed)
         return self._row(start, feed, cells, offset)
+
+    def _is_comment(self, line: bytes) -> bool:
+        mark = self._dialect.comment
+        return mark is not None and line.decode(self._encoding.name, "replace").startswith(mark)
 
     def _row(self, start: int, feed: _Lines, cells: list[str], offset: int) -> Row | Fault:
         if feed.bad_byte is not None:

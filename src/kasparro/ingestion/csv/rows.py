@@ -62,6 +62,7 @@ class _PlainCells:
         controls = bytes(set(range(32)) - {0x0A})
         marks = "".join(filter(None, special)).encode("utf-8", "ignore") + b'"\\'
         self._refused = bytes(set(controls + marks) - set(self._delimiter))
+        self._comment = (dialect.comment or "").encode()
 
     def payloads(self, text: bytes) -> list[bytes] | None:
         if not self._usable or not text:
@@ -69,6 +70,8 @@ class _PlainCells:
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")  # a lone one is left, and refused
         if len(text.translate(None, self._refused)) != len(text):
+            return None
+        if self._comment and (text.startswith(self._comment) or b"\n" + self._comment in text):
             return None
         if not text.endswith(b"\n"):
             text += b"\n"
