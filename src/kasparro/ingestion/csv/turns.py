@@ -56,6 +56,11 @@ class CsvReading:
             return replace(page, cursor=self._progress.cursor(complete=True), last=True)
         return replace(page, cursor=self._progress.cursor())
 
+    def interrupt(self) -> None:
+        """End soon what another thread is doing in `next_page`, which may be the verifying of a large file."""
+        if (file := self._file) is not None:
+            file.interrupt()
+
     def close(self) -> None:
         """Let go of the file at hand. Safe to call twice."""
         if self._file is not None:

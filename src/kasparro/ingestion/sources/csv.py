@@ -54,7 +54,9 @@ class _Worker:
             return self._reading.next_page()
 
     def close(self) -> None:
-        """Close the file; a page being read in the other thread is waited for, which takes milliseconds."""
+        """Close the file; what is being read in the other thread is ended and waited for, which takes milliseconds."""
+        if (reading := self._reading) is not None:
+            reading.interrupt()
         with self._lock:
             self._closed = True
             if self._reading is not None:
