@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from kasparro.core.errors import SourceError
 from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.csv.locations import find, open_file
+from kasparro.ingestion.csv.progress import FileState, Place
+from kasparro.ingestion.csv.resuming import kept
 from kasparro.ingestion.csv.turns import CsvReading
 from kasparro.schemas.ingest import Cursor, Page, RawRecord
 
@@ -306,6 +311,29 @@ def test_a_packed_file_that_has_grown_is_read_from_where_it_ended(tmp_path: Path
     path.write_bytes(gzip.compress(b"id,n\n1,x\n2,x\n"))
     found = read(declaration, cursor)
     assert (rows(found), unchanged(found)) == ([("2", "x")], 1)
+
+
+def test_members_of_an_archive_are_files_of_their_own(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("a.csv", "id,n\n1,x\n")
+        archive.writestr("b.csv", "id,n\n2,x\n3,x\n")
+    declaration = source(tmp_path, "all.zip!*.csv")
+    first = read(declaration)
+    assert [str(record.origin) for page in first for record in page.records] == [
+        "all.zip!a.csv:2 (bytes 5-9)",
+        "all.zip!b.csv:2 (bytes 5-9)",
+        "all.zip!b.csv:3 (bytes 9-13)",
+    ]
+    again = read(declaration, first[-1].cursor)
+    assert (rows(again), unchanged(again)) == ([], 3)
+
+
+def test_the_verifying_of_a_file_can_be_ended_by_another_thread(tmp_path: Path) -> None:
+    files(tmp_path, a="id,n\n1,x\n")
+    with closing(open_file(*find(source(tmp_path)))) as file:
+        file.interrupt()
+        with pytest.raises(SourceError, match="ended before"):
+            kept(file, FileState("", "", (Place(5, 2, 0, ""),)))
 
 
 def test_equal_rows_are_told_apart_by_their_number_also_when_one_is_appended(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -40,7 +40,7 @@ class FileState(msgspec.Struct, frozen=True, array_like=True):
 
     stamp: str
     form: str
-    places: tuple[Place, ...]
+    places: Annotated[tuple[Place, ...], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,9 @@ def progress(after: Cursor | None, recipe: str) -> Progress:
 
 
 def _without(name: str, entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {other: entries[other] for other in entries if other != name} if name in entries else entries
+    rest = dict(entries)
+    rest.pop(name, None)
+    return rest
 
 
 def stamp(fingerprint: Mapping[str, Any]) -> str:
