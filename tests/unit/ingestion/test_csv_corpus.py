@@ -234,10 +234,10 @@ def test_reading_goes_on_behind_any_page_as_if_it_had_never_stopped(
     folder: Path, content: bytes, declared: dict[str, Any], page_size: int
 ) -> None:
     declared = {"encoding": "utf-8", "delimiter": ",", **declared}
-    pages = read(folder, b"k,n\n" + content, page_size=page_size, **declared)
+    pages = read(folder, b"k,n,m\n" + content, page_size=page_size, **declared)
     for number, page in enumerate(pages[:-1], 1):
         cursor = json.loads(json.dumps(page.cursor))
-        rest = read(folder, b"k,n\n" + content, cursor, page_size, **declared)
+        rest = read(folder, b"k,n,m\n" + content, cursor, page_size, **declared)
         assert list(map(known_of, items(rest))) == list(map(known_of, items(pages[number:])))
         assert rest[-1].cursor == pages[-1].cursor
 
@@ -247,9 +247,13 @@ def test_reading_goes_on_behind_any_page_as_if_it_had_never_stopped(
 def test_every_byte_is_in_one_record_one_reject_or_a_line_that_is_none(
     folder: Path, content: bytes, declared: dict[str, Any]
 ) -> None:
-    at, header = 4, b"k,n\n"
+    at, header = 6, b"k,n,m\n"
     content = header + content
-    for item in items(read(folder, content, encoding="utf-8", delimiter=",", **declared)):
+    pages = read(folder, content, encoding="utf-8", delimiter=",", **declared)
+    assert all(
+        set(json.loads(record.payload)) == {"k", "n", "m"} for page in pages for record in page.records
+    )
+    for item in items(pages):
         assert no_records(content[at : item.origin.byte_start], declared)  # type: ignore[union-attr]
         assert item.origin.byte_start < item.origin.byte_end  # type: ignore[union-attr]
         at = item.origin.byte_end  # type: ignore[union-attr]

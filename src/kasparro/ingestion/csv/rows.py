@@ -79,8 +79,10 @@ class _PlainCells:
         cells = text.replace(b"\n", delimiter + b"\n" + delimiter).split(delimiter)
         cells.pop()
         lines, rest = divmod(len(cells), stride)
-        if rest or cells[self._width :: stride] != [b"\n"] * lines:
-            return None
+        if rest or cells[self._width :: stride] != [b"\n"] * lines or text.count(b"\n") != lines:
+            return (
+                None  # the count: two short rows and the line end between them may be as long as a full one
+            )
         pieces = self._pattern * lines
         pieces[1::2] = cells
         payloads = b"".join(pieces).split(b"\n")
