@@ -49,7 +49,7 @@ async def test_a_file_comes_in_pages_with_places_and_sizes(tmp_path: Path) -> No
     path = numbers(tmp_path / "a.csv", 250)
     found = await pages(path)
     assert [len(page.records) for page in found] == [100, 100, 50]
-    assert [page.cursor is None for page in found] == [False, False, True]
+    assert [page.last for page in found] == [False, False, True]
     assert sum(page.size for page in found) == path.stat().st_size
     assert {page.total_size for page in found} == {path.stat().st_size}
     record = found[1].records[0]
@@ -67,7 +67,9 @@ async def test_a_file_without_records_gives_one_last_page(
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     (page,) = await pages(path, **declared)
-    assert (page.records, page.rejects, page.cursor) == ([], [], None)
+    assert (page.records, page.rejects, page.last) == ([], [], True)
+    (again,) = await pages(path, after=page.cursor, **declared)
+    assert (list(again.records), again.unchanged, again.cursor) == ([], 0, page.cursor)
 
 
 async def test_reading_resumes_after_the_committed_page(tmp_path: Path) -> None:
@@ -85,8 +87,11 @@ async def test_another_file_under_the_same_name_is_read_from_its_beginning(tmp_p
     path = numbers(tmp_path / "a.csv", 250)
     first, *_ = await pages(path)
     numbers(path, 251)
+    assert len(payloads(await pages(path, after=first.cursor))) == 151  # the first hundred are the same
+    path.write_bytes(path.read_bytes().replace(b"name 7\n", b"name X\n"))
     assert len(payloads(await pages(path, after=first.cursor))) == 251
     numbers(path, 120)
+    path.write_bytes(path.read_bytes().replace(b"name 7\n", b"name X\n"))
     assert len(payloads(await pages(path, after=first.cursor))) == 120
 
 
@@ -270,4 +275,4 @@ async def test_what_cannot_be_read_says_why(
         path.write_bytes(content)
     with pytest.raises(error, match=message) as raised:  # type: ignore[call-overload]
         await pages(path, **declared)
-    assert str(path) in str(raised.value)
+    assert path.name in str(raised.value)

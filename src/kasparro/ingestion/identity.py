@@ -51,7 +51,7 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
         try:
             fields = split(record.payload)
             if by_content and DEFAULT_KEY not in fields:
-                return Keyed(digest.hex(), digest, record)
+                return Keyed(_by_content(digest, record.repeat), digest, record)
             return Keyed(_identity(fields, paths), digest, record)
         except Unfit as unfit:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
@@ -74,7 +74,8 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
             return None
         digests = [blake2b(payload, digest_size=HASH_BYTES).digest() for payload in payloads]
         if declaration.key is None and DEFAULT_NAME not in array:
-            return list(map(Keyed, map(bytes.hex, digests), digests, records))
+            repeats = [record.repeat for record in records]
+            return list(map(Keyed, map(_by_content, digests, repeats), digests, records))
         read = reader(column_names(payloads[0]))
         if read is None:
             return None
@@ -86,6 +87,11 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
         return None if identities is None else list(map(Keyed, identities, digests, records))
 
     return identify
+
+
+def _by_content(digest: bytes, repeat: int) -> str:
+    """The identity of a row that has no other: its content, and its number when there are equal ones before it."""
+    return f"{digest.hex()}-{repeat + 1}" if repeat else digest.hex()
 
 
 def _identities(parts: Sequence[list[str]]) -> list[str] | None:

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, NewType, Self
+from typing import Any, Final, NewType, Self
 
 import msgspec
 
@@ -26,6 +26,8 @@ RunId = NewType("RunId", str)
 
 Cursor = Mapping[str, Any]
 """What a source needs to resume after the last committed record: a JSON object only that source understands."""
+REJECTED: Final = "rejected"
+"""The key under which a stored cursor says that something was rejected since the source's beginning."""
 
 
 class SourceKind(StrEnum):
@@ -73,10 +75,14 @@ Origin = ApiOrigin | FileOrigin | StreamOrigin
 
 
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text."""
+    """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text.
+
+    `repeat`: how many equal rows came before it in its file, counted where content is all the identity that a row has.
+    """
 
     payload: bytes
     origin: Origin
+    repeat: int = 0
 
 
 class RejectReason(StrEnum):
@@ -116,9 +122,10 @@ class Page:
     """What a source hands over at once.
 
     `cursor` resumes *after* this page; `None` means that the next run starts from the beginning, which is what the last page
-    of a complete fetch says. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of
-    records that were found to be as they were stored without being read again. `total` is the number of records the source
-    says it has, `size` the bytes received for this page, `total_size` the bytes there are; for progress only.
+    of a complete fetch says, unless the source can tell what has not changed since. `last`: no page comes behind it, whatever its
+    cursor. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of records that were
+    found to be as they were stored without being read again. `total` is the number of records the source says it has, `size`
+    the bytes received for this page, `total_size` the bytes there are; for progress only.
     """
 
     records: Sequence[RawRecord]
@@ -128,6 +135,7 @@ class Page:
     size: int = 0
     total: int | None = None
     total_size: int | None = None
+    last: bool = False
 
 
 class Keyed(msgspec.Struct, frozen=True, gc=False):

@@ -53,7 +53,7 @@ async def first_page(declaration: SourceDeclaration, page_size: int = 100) -> Fi
         rejects=len(page.rejects),
         size=page.size,
         total=page.total,
-        more=page.cursor is not None,
+        more=page.cursor is not None and not page.last,
         previews=_previews(Recipe.of(declaration), page),
     )
 

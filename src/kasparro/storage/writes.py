@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.types.json import Jsonb
 
 from kasparro.core.errors import KeysTaken
-from kasparro.schemas.ingest import Batch, Cursor, Landed, Reject, RunId, SourceName
+from kasparro.schemas.ingest import REJECTED, Batch, Cursor, Landed, Reject, RunId, SourceName
 from kasparro.storage import copy_format as binary
 from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
 from kasparro.storage.leases import Lease
@@ -58,9 +58,13 @@ SET record_count = record_count + %(inserted)s, version = coalesce(%(version)s, 
 WHERE source = %(source)s
 """
 
-CHECKPOINT = """
+CHECKPOINT = f"""
 UPDATE etl_checkpoint
-SET cursor = %(cursor)s, status = %(status)s, checkpoint_timestamp = now(), record_count = record_count + %(inserted)s,
+SET cursor = CASE
+        WHEN %(rejected)s OR status = 'in_progress' AND cursor ? '{REJECTED}' THEN %(cursor)s::jsonb || '{{"{REJECTED}": true}}'
+        ELSE %(cursor)s::jsonb
+    END,
+    status = %(status)s, checkpoint_timestamp = now(), record_count = record_count + %(inserted)s,
     last_processed_id = coalesce(%(last_id)s, last_processed_id),
     last_processed_timestamp = CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END,
     version = coalesce(%(version)s, version),
@@ -250,6 +254,7 @@ async def move_checkpoint(
     parameters = {
         "source": source,
         "cursor": None if batch.cursor is None else Jsonb(dict(batch.cursor)),
+        "rejected": bool(batch.rejects),
         "status": "complete" if batch.complete else "in_progress",
         "inserted": batch.counters.inserted,
         "processed": batch.counters.processed,

@@ -188,6 +188,8 @@ def test_the_fingerprint_does_not_depend_on_order_nor_on_the_process():
         {"delimiter": ";"},
         {"header": False},
         {"skip_rows": 1},
+        {"comment": "#"},
+        {"ragged": "pad"},
         {"encoding": "cp1252"},
         {"key": "id"},
     ],
@@ -198,6 +200,15 @@ def test_another_dialect_has_another_fingerprint(changed):
         CsvSource(**({"name": "s", "path": "a.csv"} | changed)).fetch_fingerprint()
         != plain.fetch_fingerprint()
     )
+
+
+@pytest.mark.parametrize("changed", [{"map": {"title": "n"}}, {"null_values": ["NA"]}, {"drift": "freeze"}])
+def test_what_becomes_of_a_row_has_a_fingerprint_of_its_own(changed):
+    plain, other = CsvSource(name="s", path="a.csv"), CsvSource(name="s", path="a.csv", **changed)
+    assert other.recipe_fingerprint() != plain.recipe_fingerprint()
+    assert other.fetch_fingerprint() == plain.fetch_fingerprint()
+    words = CsvSource(name="t", path="b.csv", description="words", enabled=False)
+    assert words.recipe_fingerprint() == plain.recipe_fingerprint()
 
 
 def test_a_moved_catalog_keeps_the_fingerprint_of_its_files():

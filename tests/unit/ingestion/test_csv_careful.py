@@ -81,6 +81,13 @@ def test_an_escaped_line_end_belongs_to_its_cell() -> None:
     assert second.lines == 1
 
 
+def test_lines_whose_ends_are_escaped_are_looked_at_in_linear_time() -> None:
+    ends = CountedEnds(UTF8)
+    found = rows(b'"open\n' + b"a\\\n" * 2000, ends, escapechar="\\")
+    assert sum(row.lines for row in found) == 2001
+    assert ends.looked_at <= 8 * 2000
+
+
 def test_an_escape_at_the_end_of_the_file_is_a_fault_and_loses_nothing() -> None:
     (fault,) = rows(b"1,a\\", LineEnds(UTF8), escapechar="\\")
     assert isinstance(fault, Fault)

@@ -6,10 +6,10 @@ import csv
 
 import pytest
 
+from kasparro.ingestion.csv.dialect import NO_DELIMITER as NOTHING
 from kasparro.ingestion.csv.dialect import RECORD_LIMIT, Dialect, find_delimiter
 
 PLAIN = Dialect("auto", '"', None)
-NOTHING = "\x1f"
 
 
 @pytest.mark.parametrize(
@@ -30,19 +30,19 @@ NOTHING = "\x1f"
     ],
 )
 def test_the_delimiter_that_gives_rows_the_width_of_the_header_wins(sample: str, delimiter: str) -> None:
-    assert find_delimiter(sample, PLAIN, header=True) == delimiter
+    assert find_delimiter(sample, PLAIN, header=True, complete=True) == delimiter
 
 
 def test_given_names_say_how_many_columns_there_are() -> None:
-    assert find_delimiter("1,5;2,5\n3,5;4,5\n", PLAIN, header=("x", "y")) == ";"
+    assert find_delimiter("1,5;2,5\n3,5;4,5\n", PLAIN, header=("x", "y"), complete=True) == ";"
 
 
 def test_without_a_header_the_most_common_width_counts() -> None:
-    assert find_delimiter("1;2\n3;4\n5,6;7\n", PLAIN, header=False) == ";"
+    assert find_delimiter("1;2\n3;4\n5,6;7\n", PLAIN, header=False, complete=True) == ";"
 
 
 def test_a_quote_character_is_no_candidate() -> None:
-    assert find_delimiter("a|b,c\n|1,2|,3\n", Dialect("auto", "|", None), header=True) == ","
+    assert find_delimiter("a|b,c\n|1,2|,3\n", Dialect("auto", "|", None), header=True, complete=True) == ","
 
 
 def test_the_library_lets_cells_grow_as_far_as_a_record_may() -> None:

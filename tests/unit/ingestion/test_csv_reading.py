@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from kasparro.core.etl_config import CsvSource
-from kasparro.ingestion.csv.reading import CsvReading
+from kasparro.ingestion.csv.turns import CsvReading
 from kasparro.schemas.ingest import FileOrigin, Page, RawRecord, RejectReason
 
 HEADER = ("id", "name", "note")
@@ -96,7 +97,7 @@ def read(path: Path, page_size: int = 1000, after: Any = None, **declared: Any) 
     try:
         while True:
             pages.append(reading.next_page())
-            if pages[-1].cursor is None:
+            if pages[-1].last:
                 return pages
     finally:
         reading.close()
@@ -201,24 +202,27 @@ def test_whatever_the_bytes_every_one_is_in_one_record_one_reject_or_a_blank_lin
     assert content[at:].strip(b"\r\n") == b""
 
 
-def test_a_cursor_names_the_next_record_and_the_file(tmp_path: Path) -> None:
+def test_a_cursor_names_the_next_record_and_what_lies_before_it(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"id\n1\n\n2\n3\n")
     first, *_ = read(path, 1)
     assert first.cursor is not None
-    assert (first.cursor["offset"], first.cursor["line"], first.cursor["header"]) == (6, 4, ["id"])
-    assert first.cursor["fingerprint"].keys() == {"size", "mtime_ns", "head_sha256"}
+    name, (_, _, places) = json.loads(json.dumps(first.cursor["current"]))
+    digest = blake2b(b"id\n1\n\n", digest_size=16).hexdigest()
+    assert (name, places) == (str(path), [[6, 4, 1, digest]])
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"offset": 0},
-        {"offset": "5"},
-        {"line": None},
-        {"header": ["name"]},
-        {"fingerprint": {}},
-        {"format": {}},
+        {"shape": 0},
+        {"recipe": None},
+        {"done": []},
+        {"current": ["other.csv", ["", "", [[5, 3, 1, ""]]]]},
+        {"current": ["", "", [[5, 3, 1, ""]]]},
+        {"current": ["", "", [["5", 3, 1, ""]]]},
+        {"current": ["", "", []]},
+        {"current": ["", "", [[600, 3, 1, ""]]]},
     ],
 )
 def test_a_cursor_that_does_not_fit_starts_from_the_beginning(tmp_path: Path, other: dict[str, Any]) -> None:
@@ -227,6 +231,8 @@ def test_a_cursor_that_does_not_fit_starts_from_the_beginning(tmp_path: Path, ot
     first, *_ = read(path, 1)
     assert first.cursor is not None
     assert len(records(read(path, 1, first.cursor))) == 2
+    if len(other.get("current", ())) == 3:
+        other = {"current": [str(path), other["current"]]}
     assert len(records(read(path, 1, {**first.cursor, **other}))) == 3
     assert len(records(read(path, 1, {}))) == 3
 

@@ -51,6 +51,18 @@ def test_plain_lines_give_what_the_parser_gives_or_nothing(
         assert found == [payload(header, row) for row in cells]
 
 
+@given(st.lists(st.lists(st.sampled_from(["", "a", "b"]), min_size=1, max_size=7), min_size=1, max_size=6))
+def test_short_rows_that_are_together_as_long_as_a_full_one_are_left_to_the_parser(
+    rows: list[list[str]],
+) -> None:
+    text = "".join(",".join(row) + "\n" for row in rows).encode()
+    for width in (2, 3, 5):
+        header = tuple(f"c{number}" for number in range(width))
+        full = all(len(row) == width for row in rows)
+        expected = [payload(header, tuple(row)) for row in rows] if full else None
+        assert Payloads(header, COMMA).of_plain(text) == expected
+
+
 def test_lines_that_are_not_plain_are_left_to_the_parser() -> None:
     payloads = Payloads(("a", "b"), Dialect(",", "'", "^"))
     for text in (

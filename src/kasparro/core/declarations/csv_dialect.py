@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -18,15 +19,33 @@ from pydantic import (
 from kasparro.core.declarations.base import refuse
 
 AUTO: Final = "auto"
+_LONGEST_COMMENT: Final = 10
 _HEADER_EXPECTED: Final = "must be true, false, or a list of column names without an empty one"
 _TABS: Final = frozenset({"tab", "\\t"})
 _UNUSABLE: Final = frozenset("\r\n\0")
+
+
+class Ragged(StrEnum):
+    """What becomes of a row that has fewer cells than the header."""
+
+    REJECT = "reject"
+    PAD = "pad"
 
 
 def check_character(text: str) -> str:
     """Accept one character that can stand in a line."""
     if len(text) != 1 or text in _UNUSABLE:
         refuse("must be exactly one character, and not a line break")
+    return text
+
+
+def check_comment(text: str) -> str:
+    """Accept a short text that can begin a line."""
+    if not 0 < len(text) <= _LONGEST_COMMENT or _UNUSABLE & set(text):
+        refuse(
+            f"must be 1 to {_LONGEST_COMMENT} characters, without a line break",
+            hint='For example comment: "#"',
+        )
     return text
 
 
@@ -70,6 +89,7 @@ def _tab(value: Any) -> Any:
 
 
 OneCharacter = Annotated[str, BeforeValidator(_tab), AfterValidator(check_character)]
+Comment = Annotated[str, AfterValidator(check_comment)]
 Delimiter = Annotated[str, BeforeValidator(_tab), AfterValidator(check_delimiter)]
 Encoding = Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(check_encoding)]
 Header = Annotated[

@@ -15,7 +15,14 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_
 from kasparro.core.declarations.auth import AuthField, NoAuth
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
-from kasparro.core.declarations.csv_dialect import Delimiter, Encoding, Header, OneCharacter
+from kasparro.core.declarations.csv_dialect import (
+    Comment,
+    Delimiter,
+    Encoding,
+    Header,
+    OneCharacter,
+    Ragged,
+)
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
@@ -102,8 +109,7 @@ class BaseSource(Declaration):
 
         A checkpoint made under another fingerprint must not be resumed: its cursor means something else.
         """
-        text = json.dumps(self._fetched(), sort_keys=True, ensure_ascii=False, default=str)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return _fingerprint(self._fetched())
 
     @abstractmethod
     def _fetched(self) -> dict[str, Any]: ...
@@ -203,11 +209,17 @@ class CsvSource(BaseSource):
     escapechar: OneCharacter | None = Field(
         None, description="What makes the next character stand for itself."
     )
+    comment: Comment | None = Field(
+        None, description="Lines that begin with this, where a record would begin, are left out."
+    )
     encoding: Encoding = Field("auto", description="The encoding, such as `utf-8` or `cp1252`, or `auto`.")
     header: Header = Field(
         True, description="Whether the first row names the columns; a list names them instead."
     )
     skip_rows: int = Field(0, ge=0, description="Lines to leave out at the start of the file.")
+    ragged: Ragged = Field(
+        Ragged.REJECT, description="Rows with too few cells: `reject` them, or `pad` them with empty cells."
+    )
     null_values: tuple[str, ...] = Field(
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
@@ -240,7 +252,15 @@ class CsvSource(BaseSource):
                 refuse(f"must differ from {seen[character]}", at=(name,))
             if character is not None:
                 seen[character] = name
+        if self.comment is not None and self.comment[0] in seen:
+            refuse(f"must not begin with {seen[self.comment[0]]}", at=("comment",))
         return self
+
+    def recipe_fingerprint(self) -> str:
+        """16 hex digits over what decides, beyond `fetch_fingerprint`, what becomes of a record once it has been read."""
+        return _fingerprint(
+            self.model_dump(include={"map", "null_values", "ignore_changes", "incremental", "drift"})
+        )
 
     def _fetched(self) -> dict[str, Any]:
         return self.model_dump(
@@ -251,9 +271,11 @@ class CsvSource(BaseSource):
                 "delimiter",
                 "quotechar",
                 "escapechar",
+                "comment",
                 "encoding",
                 "header",
                 "skip_rows",
+                "ragged",
             }
         )
 
@@ -280,6 +302,11 @@ class StreamSource(BaseSource):
 
 SourceDeclaration = Annotated[ApiSource | CsvSource | StreamSource, Field(discriminator="type")]
 """Any declared source."""
+
+
+def _fingerprint(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _paging_params(pagination: Pagination) -> tuple[str, ...]:

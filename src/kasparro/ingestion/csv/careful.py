@@ -23,11 +23,16 @@ from kasparro.schemas.ingest import RejectReason
 
 FIELD_LIMIT: Final = 1024 * 1024
 """Characters one cell may have."""
+_COMMENT_BYTES: Final = 64
+"""Enough of a line to see what begins it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one record; none for a blank line. `start` and `end` are positions in the run, `lines` its physical lines."""
+    """The cells of one record; none for a line that is blank or a comment.
+
+    `start` and `end` are positions in the run, `lines` its physical lines.
+    """
 
     start: int
     end: int
@@ -65,8 +70,11 @@ class CarefulRows:
 
         *offset* is where the run begins in the file; *final*: the file ends with it; *longest*: there is no longer one.
         """
-        first = self._ends.after(run, start)
-        known = self.swallowed(offset + start)
+        first, escaped = self._first_line(run, start)
+        if self._is_comment(run[start : min(first, start + _COMMENT_BYTES)]):
+            end = self._ends.after(run, start)
+            return Row(start, end, 1, [])
+        known = self.swallowed(offset + start) and (final or not escaped)
         feed = _Lines(run, start, first if known else len(run), self._encoding.name, self._ends)
         try:
             cells = next(self._dialect.reader(feed, strict=True))
@@ -75,6 +83,28 @@ class CarefulRows:
                 return None
             return self._lenient(run, start, first, offset, feed)
         return self._row(start, feed, cells, offset)
+
+    def _is_comment(self, line: bytes) -> bool:
+        mark = self._dialect.comment
+        return mark is not None and line.decode(self._encoding.name, "replace").startswith(mark)
+
+    def _first_line(self, run: bytes, start: int) -> tuple[int, bool]:
+        """Return where the line at *start* ends that no escape makes longer, and whether more of the file might do so."""
+        while True:
+            end = self._ends.after(run, start)
+            escaped = self._is_escaped(run[start:end])
+            if not escaped or end == len(run):
+                return end, escaped
+            start = end
+
+    def _is_escaped(self, line: bytes) -> bool:
+        """Say whether the end of *line* is escaped: then it is not where the record ends."""
+        escape = self._dialect.escapechar
+        if escape is None:
+            return False
+        text = line.decode(self._encoding.name, "replace")
+        before = text[:-1] if text.endswith(("\n", "\r")) else ""
+        return (len(before) - len(before.rstrip(escape))) % 2 == 1
 
     def _row(self, start: int, feed: _Lines, cells: list[str], offset: int) -> Row | Fault:
         if feed.bad_byte is not None:
@@ -100,15 +130,14 @@ class CarefulRows:
         try:
             cells = next(self._dialect.reader(feed, strict=False))
         except csv.Error as error:
-            return Fault(
-                start, first, 1, RejectReason.UNTERMINATED_QUOTE, f"the row cannot be parsed: {error}"
-            )
+            message = f"the row cannot be parsed: {error}"
+            return Fault(start, feed.at, feed.count, RejectReason.UNTERMINATED_QUOTE, message)
         if not feed.exhausted:
             return self._row(start, feed, cells, offset)
         self._open_until = max(self._open_until, offset + (strict.at if strict.exhausted else strict.before))
         if feed.bad_byte is not None:
             return self._undecodable(start, feed, offset)
-        return Fault(start, first, 1, RejectReason.UNTERMINATED_QUOTE, self._where(run, strict))
+        return Fault(start, feed.at, feed.count, RejectReason.UNTERMINATED_QUOTE, self._where(run, strict))
 
     @staticmethod
     def _where(run: bytes, strict: _Lines) -> str:

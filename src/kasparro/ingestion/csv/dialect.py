@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -17,11 +17,13 @@ SAMPLE_BYTES: Final = 64 * 1024
 RECORD_LIMIT: Final = 16 * 1024 * 1024
 """Bytes one record may have before its opening quote counts as never closed. A longer line is a reject."""
 
-_CANDIDATES: Final = (",", ";", "\t", "|")
+_CANDIDATES: Final = ("\t", "|", ";", ",")
 Header = bool | tuple[str, ...]
 """Whether the first row names the columns, or their names."""
 
-_NONE: Final = "\x1f"
+NO_DELIMITER: Final = "\U0010ffff"
+"""A character that Unicode keeps out of texts: the delimiter of a file that has none."""
+
 _CONSISTENT: Final = 0.8
 
 
@@ -36,11 +38,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What separates cells, what quotes them, what makes the next character stand for itself."""
+    """What separates cells, what quotes them, what makes the next character stand for itself, what begins a comment line."""
 
     delimiter: str
     quotechar: str | None
     escapechar: str | None
+    comment: str | None = None
 
     def reader(self, lines: Iterable[str], *, strict: bool) -> Reader:
         """Parse *lines* with the standard library's reader; *strict* refuses text behind a closing quote."""
@@ -55,38 +58,54 @@ class Dialect:
         )
 
 
-def find_delimiter(sample: str, dialect: Dialect, header: Header) -> str:
-    """Return the delimiter of *sample*, the beginning of a file that ends with a whole line or the file.
+def find_delimiter(sample: str, dialect: Dialect, header: Header, *, complete: bool) -> str:
+    """Return the delimiter of *sample*, the beginning of a file that ends with a whole line, or (*complete*) all of it.
 
-    The candidate under which the most rows have as many cells as the header wins, with more cells on a tie. Where none gives
-    the header two cells, and the rows agree on none either, the file has one column and nothing separates it.
+    The candidate under which the most rows have as many cells as the header wins; on a tie the one under which no text
+    stands behind a closing quote, then the one with more cells. Where none gives the header two cells, and the rows agree on
+    none either, the file has one column and nothing separates it.
     """
-    widths = {
-        candidate: _widths(sample, replace(dialect, delimiter=candidate)) for candidate in _free(dialect)
+    readings = {
+        candidate: _widths(sample, replace(dialect, delimiter=candidate), complete=complete)
+        for candidate in _free(dialect)
     }
-    scores = [(*_share(found, header), candidate) for candidate, found in widths.items() if found]
-    if fitting := [
-        (share, width, candidate) for share, width, candidate in scores if width > 1 and share > 0
-    ]:
-        return max(fitting, key=lambda score: score[:2])[2]
-    agreed = [(*_share(found, header=False), candidate) for candidate, found in widths.items() if found]
+    scores = [
+        (*_share(widths, header), tidy, candidate) for candidate, (widths, tidy) in readings.items() if widths
+    ]
+    if fitting := [score for score in scores if score[1] > 1 and score[0] > 0]:
+        return max(fitting, key=lambda score: (score[0], score[2], score[1]))[3]
+    agreed = [
+        (*_share(widths, header=False), candidate) for candidate, (widths, _) in readings.items() if widths
+    ]
     if clear := [
         (share, candidate) for share, width, candidate in agreed if width > 1 and share >= _CONSISTENT
     ]:
         return max(clear, key=lambda score: score[0])[1]
-    return _NONE
+    return NO_DELIMITER
 
 
 def _free(dialect: Dialect) -> list[str]:
-    return [
-        candidate for candidate in _CANDIDATES if candidate not in {dialect.quotechar, dialect.escapechar}
-    ]
+    taken = f"{dialect.quotechar or ''}{dialect.escapechar or ''}{(dialect.comment or '')[:1]}"
+    return [candidate for candidate in _CANDIDATES if candidate not in taken]
 
 
-def _widths(sample: str, dialect: Dialect) -> list[int]:
-    rows = dialect.reader(io.StringIO(sample, newline=""), strict=False)
-    widths = [len(row) for row in rows if row]
-    return widths[:-1] or widths  # the sample may end inside the last row
+def _widths(sample: str, dialect: Dialect, *, complete: bool) -> tuple[list[int], bool]:
+    """Return how many cells the rows have, and whether no text stands behind a closing quote."""
+    widths = [len(row) for row in dialect.reader(_lines(sample, dialect), strict=False) if row]
+    if not complete:
+        widths = widths[:-1] or widths  # the sample may end inside the last row
+    lines = _lines(sample, dialect)
+    try:
+        deque(dialect.reader(lines, strict=True), maxlen=0)
+    except csv.Error:
+        return widths, next(lines, None) is None  # inside of quotes at its end: that may go on
+    return widths, True
+
+
+def _lines(sample: str, dialect: Dialect) -> Iterator[str]:
+    mark = dialect.comment
+    lines = io.StringIO(sample, newline="")
+    return iter(lines) if mark is None else (line for line in lines if not line.startswith(mark))
 
 
 def _share(widths: list[int], header: Header) -> tuple[float, int]:

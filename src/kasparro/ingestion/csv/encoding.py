@@ -75,7 +75,7 @@ def declared_encoding(name: str, head: bytes, place: str) -> Encoding:
 def detect_encoding(head: bytes, place: str, *, complete: bool) -> Encoding:
     """Tell the encoding from *head*, the first bytes of a file; *complete* when they are all of it.
 
-    Byte order mark, zero bytes in every other place (UTF-16), strict UTF-8, and then a guess. Raises `UnexpectedContent`
+    Byte order mark, zero bytes in regular places (UTF-32, UTF-16), strict UTF-8, and then a guess. Raises `UnexpectedContent`
     when there is nothing to go by: a wrong guess would be a silent change.
     """
     for mark, codec in _BOMS:
@@ -123,6 +123,20 @@ def _encoding(
 
 
 def _zero_bytes(head: bytes) -> str | None:
+    quarters = [head[start::4].count(0) for start in range(4)]
+    quarter = len(head) // 4
+    if (
+        quarter
+        and quarters[1] + quarters[2] + quarters[3] >= 3 * quarter - 2
+        and quarters[0] < quarter // 8 + 1
+    ):
+        return "utf-32-le"
+    if (
+        quarter
+        and quarters[0] + quarters[1] + quarters[2] >= 3 * quarter - 2
+        and quarters[3] < quarter // 8 + 1
+    ):
+        return "utf-32-be"
     even, odd = head[::2].count(0), head[1::2].count(0)
     third = len(head) // 6  # a third of one half
     if odd > third and even < odd // 8:

@@ -10,7 +10,7 @@ import io
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
-from kasparro.core.errors import UnexpectedContent
+from kasparro.core.errors import SourceError, UnexpectedContent
 from kasparro.ingestion.files.archives import open_member
 from kasparro.ingestion.files.failures import translated
 from kasparro.ingestion.files.stored import StoredFile
@@ -46,6 +46,7 @@ class SourceFile:
         self.place = place
         self._stored = stored
         self._limits = limits
+        self._interrupted = False
         try:
             self._open(member)
         except BaseException:
@@ -96,6 +97,8 @@ class SourceFile:
 
     def read(self, size: int) -> bytes:
         """Return *size* bytes, fewer at the end of the file alone."""
+        if self._interrupted:
+            raise SourceError("reading was ended before the file was", place=self.place)
         with translated(self.place, self._position()):
             data = self._stream.read(size)
             self._limits.check_size(self._stream.tell(), self.place)
@@ -111,7 +114,8 @@ class SourceFile:
         self._stored.check_unchanged()
 
     def interrupt(self) -> None:
-        """End a `read` or `seek` that another thread is waiting for, if it waits for the network; it raises `SourceError`."""
+        """End the reading of another thread: the next `read`, and one that waits for the network; they raise `SourceError`."""
+        self._interrupted = True
         self._stored.interrupt()
 
     def close(self) -> None:

@@ -6,9 +6,12 @@ detected depends on the file and its declaration alone, so the answer is the sam
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import blake2b
+from typing import Final
 
 from kasparro.core.errors import UnexpectedContent
 from kasparro.core.etl_config import CsvSource
@@ -21,7 +24,10 @@ from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.header import distinct, numbered
 from kasparro.ingestion.csv.lines import LineBuffer, LineEnds
 
-AUTO = "auto"
+AUTO: Final = "auto"
+_HINT: Final = re.compile(r'"?sep=([^\r\n])"?[\r\n]*', re.IGNORECASE)
+_HINT_BYTES: Final = 256
+_LONGEST_SAMPLE: Final = 16 * dialects.SAMPLE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +40,29 @@ class FileFormat:
     data_offset: int
     data_line: int
 
-    def written(self, declaration: CsvSource) -> dict[str, Any]:
-        """Return what a cursor depends on: under another format its offset would mean something else."""
-        return {
-            "encoding": self.encoding.name,
-            "delimiter": self.dialect.delimiter,
-            "quotechar": self.dialect.quotechar,
-            "escapechar": self.dialect.escapechar,
-            "header": declaration.header is True,
-            "skip_rows": declaration.skip_rows,
-        }
+    @property
+    def digest(self) -> str:
+        """16 hex digits over what a cursor depends on: under another format its offset would mean something else."""
+        dialect = self.dialect
+        text = json.dumps(
+            [
+                self.encoding.name,
+                dialect.delimiter,
+                dialect.quotechar,
+                dialect.escapechar,
+                dialect.comment,
+                self.header,
+                self.data_offset,
+            ]
+        )
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
-    """Find out how *file* is written. Raises `UnexpectedContent` when its header cannot be read."""
+    """Find out how *file*, which stands at its beginning, is written.
+
+    Raises `UnexpectedContent` when its header cannot be read.
+    """
     head = file.read(encodings.SAMPLE_BYTES)
     place = file.place
     if declaration.encoding == AUTO:
@@ -56,20 +71,46 @@ def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
         encoding = encodings.declared_encoding(declaration.encoding, head, place)
     buffer = LineBuffer(file.read, LineEnds(encoding), 0, head)
     buffer.take(encoding.bom)
-    line = 1 + sum(buffer.skip_line(0)[1] > 0 for _ in range(declaration.skip_rows))
-    dialect = _dialect(declaration, encoding, buffer)
+    hint = _delimiter_hint(declaration, encoding, buffer)
+    line = 1 + (hint is not None)
+    line += sum(buffer.skip_line(0)[1] > 0 for _ in range(declaration.skip_rows))
+    dialect = _dialect(declaration, encoding, buffer, hint)
     if not isinstance(declaration.header, bool):
         return FileFormat(encoding, dialect, distinct(declaration.header), buffer.offset, line)
     return _with_first_row(declaration, FileFormat(encoding, dialect, (), buffer.offset, line), buffer, place)
 
 
-def _dialect(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer) -> Dialect:
-    declared = Dialect(declaration.delimiter, declaration.quotechar, declaration.escapechar)
+def _delimiter_hint(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer) -> str | None:
+    """Take the line `sep=;`, with which spreadsheets say what separates the cells, off the beginning of a file.
+
+    Who declares `skip_rows` has counted it, so it is left alone.
+    """
+    if declaration.skip_rows:
+        return None
+    run, _ = buffer.run(_HINT_BYTES)
+    first = run[: LineEnds(encoding).after(run, 0)]
+    found = _HINT.fullmatch(first.decode(encoding.name, "replace"))
+    if found is None or found[1] in {declaration.quotechar, declaration.escapechar}:
+        return None
+    buffer.take(len(first))
+    return found[1]
+
+
+def _dialect(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer, hint: str | None) -> Dialect:
+    declared = Dialect(
+        declaration.delimiter, declaration.quotechar, declaration.escapechar, declaration.comment
+    )
     if declaration.delimiter != AUTO:
         return declared
-    run = next((run for run, final in _runs(buffer, dialects.SAMPLE_BYTES) if run or final), b"")
-    sample = run[: 16 * dialects.SAMPLE_BYTES].decode(encoding.name, "replace")
-    return replace(declared, delimiter=dialects.find_delimiter(sample, declared, declaration.header))
+    if hint is not None:
+        return replace(declared, delimiter=hint)
+    found = ((run, final) for run, final in _runs(buffer, dialects.SAMPLE_BYTES) if run or final)
+    run, complete = next(found, (b"", False))
+    sample = run[:_LONGEST_SAMPLE].decode(encoding.name, "replace")
+    delimiter = dialects.find_delimiter(
+        sample, declared, declaration.header, complete=complete and len(run) <= _LONGEST_SAMPLE
+    )
+    return replace(declared, delimiter=delimiter)
 
 
 def _with_first_row(declaration: CsvSource, found: FileFormat, buffer: LineBuffer, place: str) -> FileFormat:

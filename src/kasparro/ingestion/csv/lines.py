@@ -53,6 +53,10 @@ class LineEnds:
         feed = self._last(run, self._feed, 0, len(run))
         return self._last(run, self._return, feed, len(run) - self._unit) or feed
 
+    def closes(self, run: bytes) -> bool:
+        """Say whether *run* surely ends with a line end; a carriage return is not sure, a line feed may follow."""
+        return len(run) % self._unit == 0 and run.endswith(self._feed)
+
     def _last(self, run: bytes, end: bytes, low: int, high: int) -> int:
         at = run.rfind(end, low, high)
         while at >= 0 and at % self._unit:
@@ -87,13 +91,19 @@ class LineBuffer:
         self._at += count
         self.offset += count
 
-    def skip_line(self, size: int) -> tuple[bytes, int]:
-        """Move past a line of any length; return its first *size* bytes and its whole length."""
+    def skip_line(self, size: int, passed: Callable[[bytes], None] | None = None) -> tuple[bytes, int]:
+        """Move past a line of any length; return its first *size* bytes and its whole length.
+
+        *passed* is given all of its bytes, piece by piece.
+        """
         self._fill(size)
         start, first = self.offset, self._data[self._at : self._at + size]
         while True:
             run, final = self.run(_SKIP_BYTES)
-            self.take(self._ends.after(run, 0) if run else 0 if final else _SKIP_BYTES - _LONGEST_END)
+            count = self._ends.after(run, 0) if run else 0 if final else _SKIP_BYTES - _LONGEST_END
+            if passed is not None:
+                passed(self._data[self._at : self._at + count])
+            self.take(count)
             if run or final:
                 length = self.offset - start
                 return first[:length], length

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, count, repeat
 from typing import Final
@@ -45,14 +45,17 @@ class Parsed:
 
 
 class RecordParser:
-    """Parses the records of one file, whose columns are *header*."""
+    """Parses the records of one file, whose columns are *header*; *pad*: rows with too few cells get empty ones."""
 
-    def __init__(self, file: str, encoding: Encoding, dialect: Dialect, header: Sequence[str]) -> None:
+    def __init__(
+        self, file: str, encoding: Encoding, dialect: Dialect, header: Sequence[str], *, pad: bool = False
+    ) -> None:
         self.careful = CarefulRows(encoding, dialect, LineEnds(encoding))
         self._file = file
         self._encoding = encoding
         self._dialect = dialect
         self._header = header
+        self._pad = pad
         self._ends = LineEnds(encoding)
         self._payloads = Payloads(header, dialect)
 
@@ -105,9 +108,13 @@ class RecordParser:
         rows: list[list[str]] = []
         marks = [0]
         end = _End()
-        text = map(str, lines, repeat(self._encoding.name))
-        reader = self._dialect.reader(chain(text, end), strict=True)
+        text: Iterable[str] = map(str, lines, repeat(self._encoding.name))
         try:
+            if mark := self._dialect.comment:
+                text = list(text)
+                if any(map(str.startswith, text, repeat(mark))):
+                    return None  # only who knows where records begin can tell comments from cells
+            reader = self._dialect.reader(chain(text, end), strict=True)
             for row in reader:
                 rows.append(row)
                 marks.append(reader.line_num)
@@ -130,6 +137,8 @@ class RecordParser:
         size = offsets[used] - offset
         if used == len(rows) and set(map(len, rows)) <= {width}:
             return Parsed(self._records(self._payloads.of_rows(rows), offsets, count(line)), 0, size, used)
+        if self._pad:
+            rows = list(map(self._padded, rows))
         payloads = iter(self._payloads.of_rows(row for row in rows if len(row) == width))
         items: list[RawRecord | Reject] = []
         rejects = 0
@@ -160,7 +169,13 @@ class RecordParser:
         rejects = sum(isinstance(item, Reject) for item in items)
         return Parsed(items, rejects, at, here - line)
 
+    def _padded(self, cells: list[str]) -> list[str]:
+        """Fill up a row that has too few cells; a blank line has none and stays as it is."""
+        return cells + [""] * (len(self._header) - len(cells)) if cells else cells
+
     def _record(self, cells: list[str], received: bytes, origin: FileOrigin) -> RawRecord | Reject:
+        if self._pad:
+            cells = self._padded(cells)
         if len(cells) != len(self._header):
             return self._ragged(cells, received, origin)
         try:

@@ -62,6 +62,7 @@ class _PlainCells:
         controls = bytes(set(range(32)) - {0x0A})
         marks = "".join(filter(None, special)).encode("utf-8", "ignore") + b'"\\'
         self._refused = bytes(set(controls + marks) - set(self._delimiter))
+        self._comment = (dialect.comment or "").encode()
 
     def payloads(self, text: bytes) -> list[bytes] | None:
         if not self._usable or not text:
@@ -70,14 +71,18 @@ class _PlainCells:
             text = text.replace(b"\r\n", b"\n")  # a lone one is left, and refused
         if len(text.translate(None, self._refused)) != len(text):
             return None
+        if self._comment and (text.startswith(self._comment) or b"\n" + self._comment in text):
+            return None
         if not text.endswith(b"\n"):
             text += b"\n"
         delimiter, stride = self._delimiter, self._width + 1
         cells = text.replace(b"\n", delimiter + b"\n" + delimiter).split(delimiter)
         cells.pop()
         lines, rest = divmod(len(cells), stride)
-        if rest or cells[self._width :: stride] != [b"\n"] * lines:
-            return None
+        if rest or cells[self._width :: stride] != [b"\n"] * lines or text.count(b"\n") != lines:
+            return (
+                None  # the count: two short rows and the line end between them may be as long as a full one
+            )
         pieces = self._pattern * lines
         pieces[1::2] = cells
         payloads = b"".join(pieces).split(b"\n")

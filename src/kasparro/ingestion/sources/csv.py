@@ -8,29 +8,29 @@ from collections.abc import AsyncGenerator
 
 from kasparro.core.errors import SourceError
 from kasparro.core.etl_config import CsvSource
-from kasparro.ingestion.csv.reading import CsvReading
+from kasparro.ingestion.csv.turns import CsvReading
 from kasparro.schemas.ingest import Cursor, Page
 
 
 class CsvPages:
-    """The records of one CSV file: pages of at most *page_size*, read off the event loop."""
+    """The records of CSV files: pages of at most *page_size*, read off the event loop."""
 
     def __init__(self, declaration: CsvSource, page_size: int) -> None:
         self._declaration = declaration
         self._page_size = max(1, page_size)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
-        """Yield the file from *after* on, or from its beginning when it is not the file that *after* was made for.
+        """Yield what *after* does not say has been read, or everything where a file is not what it was then.
 
-        The last page has no cursor: the next run reads the whole file again. At any moment one page is held here, the one
-        that is handed over. Raises `SourceChanged` when the file changes meanwhile.
+        The cursor of the last page says so: from there on the next run reads what is new or changed. At any moment one page is
+        held here, the one that is handed over. Raises `SourceChanged` when a file changes meanwhile.
         """
         worker = _Worker(self._declaration, self._page_size, after)
         try:
             while True:
                 page = await asyncio.to_thread(worker.next_page)
                 yield page
-                if page.cursor is None:
+                if page.last:
                     return
         finally:
             worker.close()
@@ -54,7 +54,9 @@ class _Worker:
             return self._reading.next_page()
 
     def close(self) -> None:
-        """Close the file; a page being read in the other thread is waited for, which takes milliseconds."""
+        """Close the file; what is being read in the other thread is ended and waited for, which takes milliseconds."""
+        if (reading := self._reading) is not None:
+            reading.interrupt()
         with self._lock:
             self._closed = True
             if self._reading is not None:

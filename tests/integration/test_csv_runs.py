@@ -1,0 +1,129 @@
+"""CSV files and the database: what a second run reads, writes and counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ingest_kit import one, rows, writer
+from kasparro.core.config import Settings
+from kasparro.core.etl_config import Catalog, CsvSource
+from kasparro.runtime import ingestion_service
+from kasparro.schemas.events import BatchCommitted
+from kasparro.schemas.ingest import RunCounters, RunStatus
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def db(database_url):
+    async with writer(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "t.csv"
+
+
+@pytest.fixture
+def ingest(db, path):
+    async def run(observe=None, stop=None, **declared):
+        source = CsvSource(**{"name": "table", "folder": path.parent, "path": path.name, **declared})
+        catalog = Catalog(sources={"table": source}, path=path.parent / "kasparro.yaml")
+        service = ingestion_service(catalog, Settings(_env_file=None, etl_batch_size=2), db)
+        known = {"observe": observe, "stop": stop}
+        return await service.ingest("table", **{name: value for name, value in known.items() if value})
+
+    return run
+
+
+async def test_a_file_that_has_not_changed_is_not_read_and_its_records_count_as_unchanged(ingest, path, db):
+    path.write_text("id,n\n1,x\n2,y\n3,z\n")
+    await ingest()
+    before = await rows(db, "SELECT xmin, id, updated_at FROM normalized_data ORDER BY id")
+    report = await ingest()
+
+    assert report.counters == RunCounters(unchanged=3)
+    assert await rows(db, "SELECT xmin, id, updated_at FROM normalized_data ORDER BY id") == before
+    assert await one(db, "SELECT status FROM etl_checkpoint") == "complete"
+
+
+async def test_appended_records_are_read_alone(ingest, path, db):
+    path.write_text("id,n\n1,x\n2,y\n3,z\n")
+    await ingest()
+    with path.open("a") as file:
+        file.write("4,v\n5,w\n")
+    report = await ingest()
+
+    assert report.counters == RunCounters(inserted=2, unchanged=3)
+    assert await one(db, "SELECT file, byte_start, line FROM raw_data_csv WHERE external_id = '5'") == (
+        "t.csv",
+        21,
+        6,
+    )
+
+
+@pytest.mark.parametrize("bad", ["ragged", "time"])
+async def test_what_was_rejected_is_tried_again_by_every_run(ingest, path, db, bad):
+    path.write_text(
+        "id,n\n1,x\n2\n3,z\n" if bad == "ragged" else "id,n\n1,2024-01-01\n2,soon\n3,2024-01-02\n"
+    )
+    declared = {"map": {"published_at": "n"}} if bad == "time" else {}
+    first = await ingest(**declared)
+    again = await ingest(**declared)
+
+    assert first.counters == RunCounters(inserted=2, failed=1)
+    assert again.counters == RunCounters(unchanged=2, failed=1)
+    assert await one(db, "SELECT attempts FROM quarantine") == 2
+
+
+async def test_a_reject_before_an_interruption_is_not_forgotten(ingest, path, db):
+    path.write_text("id,n\n1\n2,y\n" + "".join(f"{n},z\n" for n in range(3, 40)))
+    stop = asyncio.Event()
+
+    def observe(event):
+        if isinstance(event, BatchCommitted):
+            stop.set()
+
+    interrupted = await ingest(observe=observe, stop=stop)
+    assert (interrupted.status, interrupted.counters.failed) == (RunStatus.FAILED, 1)
+    rest = await ingest()
+    assert rest.counters.failed == 0
+    assert interrupted.counters.inserted + rest.counters.inserted == 38
+    assert (await ingest()).counters == RunCounters(unchanged=38, failed=1)
+
+
+async def test_equal_rows_without_a_key_are_records_of_their_own_and_stay_so(ingest, path, db):
+    path.write_text("n,m\nx,1\ny,2\nx,1\nx,1\n")
+    first = await ingest()
+    with path.open("a") as file:
+        file.write("x,1\n")
+    report = await ingest()
+
+    assert (first.counters, report.counters) == (
+        RunCounters(inserted=4),
+        RunCounters(inserted=1, unchanged=4),
+    )
+    ids = [
+        row[0]
+        for row in await rows(
+            db, "SELECT external_id FROM raw_data_csv WHERE raw_data->>'n' = 'x' ORDER BY id"
+        )
+    ]
+    assert ids == [ids[0], f"{ids[0]}-2", f"{ids[0]}-3", f"{ids[0]}-4"]
+    path.write_text("n,m\ny,2\nx,1\nx,1\nx,1\nx,1\n")
+    assert (await ingest()).counters == RunCounters(unchanged=5)
+
+
+async def test_an_empty_file_is_a_success_without_records(ingest, path):
+    path.write_bytes(b"")
+    report = await ingest()
+    assert (report.status, report.counters) == (RunStatus.SUCCESS, RunCounters())
+
+
+async def test_another_map_has_all_records_looked_up_again(ingest, path):
+    path.write_text("id,n\n1,x\n2,y\n")
+    await ingest()
+    assert (await ingest(map={"title": "n"})).counters == RunCounters(unchanged=2)
