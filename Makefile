@@ -1,9 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help up install test check format bench lock clean
+.PHONY: help up install test check crash chaos format bench lock clean
 
 # The interpreter that makes .venv, 3.11 or newer: make PYTHON=python3.13 up
 PYTHON ?= python3
-# For test and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000 --runs 3"
+# For test, crash, chaos and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000 --runs 3"
 ARGS ?=
 BIN := .venv/bin
 
@@ -25,6 +25,12 @@ check: .dev  ## What CI runs: format, lint, import contracts, strict types, test
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
+
+crash: .dev  ## Every point of the crash matrix: kills, cuts, frozen and full databases
+	KASPARRO_CRASH_POINTS=all $(BIN)/pytest -n auto tests/crash $(ARGS)
+
+chaos: .dev  ## Kill 50 workers and 20 databases during one load of 100,000 records
+	$(BIN)/python tests/crash/chaos.py $(ARGS)
 
 format: .dev  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .

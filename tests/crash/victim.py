@@ -1,81 +1,217 @@
-"""A process that ingests and kills itself at one point: `python victim.py URL POINT NTH`.
+"""A process that ingests and that something happens to: orders in, an exit code out. Forked from a warmed-up server.
 
-POINT is `<function>:<before|after>`; the functions are the steps of a session and of the transaction of a batch.
+What it runs is the product: a declared source read from a real file or server, the runner, the store. Only the faults and, when
+one is asked for, a mutant are planted from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import structlog
 
-from ingest_kit import MemorySource, api_declaration, job, writer
-from kasparro.ingestion.runner import Job, run_etl_with_backoff
-from kasparro.storage import ingest_store, leases, ledger, writes
+from crash import mutants
+from crash.failpoints import Failpoint, plant
+from ingest_kit import job, no_sleep
+from kasparro.core.config import Settings
+from kasparro.core.database import Database, PoolOptions
+from kasparro.core.errors import KasparroError, LeaseHeld
+from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.logging_config import configure_logging
+from kasparro.ingestion.opening import open_source
+from kasparro.ingestion.ports import Source
+from kasparro.ingestion.prepare import Recipe
+from kasparro.ingestion.replay import replay
+from kasparro.ingestion.runner import run_etl_with_backoff, run_under_lease
+from kasparro.ingestion.sources import stream
+from kasparro.ingestion.sources.stream import StreamPages
+from kasparro.runtime import open_runtime
+from kasparro.schemas.events import BatchCommitted, RunEvent
+from kasparro.schemas.ingest import RunReport, RunStatus, SourceKind
+from kasparro.storage import ingest_store
+from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.ingest_store import PostgresIngestStore
+from kasparro.storage.patience import Patience, Waits
+from kasparro.storage.raw_archive import PostgresRawArchive
+from kasparro.worker.main import run_worker
+from kasparro.worker.pace import Pace
 
-LEASE_SECONDS = 1.0
-PAGES = [[{"id": page * 7 + i, "name": f"record {page * 7 + i}"} for i in range(7)] for page in range(6)]
-PAGES[2][3] = {"id": 17, "name": {"not": "a text"}}
-PAGES[4][0] = {"id": 3, "name": "record 3, later"}
+log = structlog.get_logger(__name__)
+
+Outcome = TypeVar("Outcome")
+
+NAME = "things"
 BATCH = 10
+DONE, FAILED, NEVER_BEGUN = 0, 3, 4
+NEVER_ENDED = NEVER_BEGUN
+"""The run could be neither begun nor ended: there is no database."""
 
-STEPS: dict[str, tuple[Any, str]] = {
-    "take": (leases, "take"),
-    "begin_run": (ledger, "begin_run"),
-    "resume": (ingest_store.PostgresSession, "resume"),
-    "known": (ingest_store.PostgresSession, "known"),
-    "commit": (ingest_store.PostgresSession, "_commit"),
-    "advance": (leases, "advance"),
-    "copy_dataset": (writes, "copy_dataset"),
-    "copy_raw": (writes, "copy_raw"),
-    "quarantine": (writes, "quarantine"),
-    "move_checkpoint": (writes, "move_checkpoint"),
-    "count": (ledger, "count"),
-    "end_run": (ledger, "end_run"),
-    "release": (leases, "release"),
-}
+QUICK = Pace(heartbeat=0.1, silent_for=0.8, poll=0.1, maintenance=0.1, busy=0.1, backoff=0.2, grace=20.0)
+
+MAP = {"title": "name", "published_at": "when"}
 
 
-def plant(point: str, nth: int) -> None:
-    """Wrap one step so that its *nth* call ends the process, without a word to anybody."""
-    name, when = point.split(":")
-    place, attribute = STEPS[name]
-    setattr(place, attribute, deadly(getattr(place, attribute), when, nth))
+@dataclass(frozen=True)
+class Orders:
+    """What to ingest, where to, and what is to go wrong. `log` is a file for what the process has to say."""
+
+    url: str
+    kind: str
+    place: str
+    log: str
+    faults: tuple[Failpoint, ...] = ()
+    mutant: str | None = None
+    work: str = "ingest"
+    lease: float = 0.4
+    batch: int = BATCH
+    statement: float = 20.0
+    idle: float | None = None
+    clock_ahead: float = 0.0
+    patient: bool = True
+    fast: bool = True
+    wait_for_lease: float = 0.0
 
 
-def deadly(step: Callable[..., Awaitable[Any]], when: str, nth: int) -> Callable[..., Awaitable[Any]]:
-    calls = 0
-
-    async def wrapped(*args: Any, **keys: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        this = calls
-        if when == "before" and this == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = await step(*args, **keys)
-        if when == "after" and this == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return wrapped
+def declaration(orders: Orders) -> SourceDeclaration:
+    if orders.kind == SourceKind.API:
+        pages = {"type": "page", "param": "page", "start": 1}
+        return ApiSource.model_validate(
+            {"name": NAME, "url": f"{orders.place}/items", "pagination": pages, "map": MAP}
+        )
+    if orders.kind == SourceKind.CSV:
+        return CsvSource.model_validate({"name": NAME, "path": orders.place, "key": ["id"], "map": MAP})
+    return StreamSource.model_validate({"name": NAME, "url": "https://stream.test/things", "map": MAP})
 
 
-def request() -> Job:
-    return job(MemorySource(list(PAGES)), api_declaration(map={"title": "name"}), batch=BATCH)
+def run(orders: Orders) -> None:
+    """The whole life of the process; called in the fork."""
+    out = os.open(orders.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    configure_logging("INFO", "json")
+    if orders.mutant:
+        mutants.MUTANTS[orders.mutant].apply(orders.clock_ahead)
+    for fault in orders.faults:
+        plant(fault)
+    if not orders.patient:
+        ingest_store.Patience = partial(Patience, waits=Waits(outage=(0.1, 0.1), moment=(0.1,)))
+    stream.RECORDS_A_PAGE = orders.batch
+    code = asyncio.run(_main(orders))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # what an interpreter clears up at its end takes as long as the ingest itself
 
 
-async def main(url: str) -> None:
-    async with writer(url) as database:
-        await run_etl_with_backoff(request(), PostgresIngestStore(database, LEASE_SECONDS))
+async def _main(orders: Orders) -> int:
+    if orders.work == "worker":
+        return await _worker(orders)
+    options = PoolOptions(
+        size=3,
+        overflow=3,
+        checkout=10,
+        statement=orders.statement,
+        lock=orders.statement / 2,
+        idle=orders.idle,
+    )
+    database = Database(orders.url, options)
+    try:
+        return await _work(orders, database)
+    except KasparroError as error:
+        log.warning("never begun", code=error.code, reason=str(error))
+        return NEVER_BEGUN
+    finally:
+        await database.close()
 
 
-if __name__ == "__main__":
-    plant(sys.argv[2], int(sys.argv[3]))
-    asyncio.run(main(sys.argv[1]))
+async def _worker(orders: Orders) -> int:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = Settings(
+        _env_file=None, kasparro_config=Path(orders.place), etl_batch_size=orders.batch, etl_lease_seconds=1.0
+    )
+    async with open_runtime(settings, orders.url, migrate=False, environ={}) as runtime:
+        await run_worker(runtime, stop=stop, pace=QUICK)
+    return DONE
+
+
+async def _work(orders: Orders, database: Database) -> int:
+    store = PostgresIngestStore(database, orders.lease)
+    declared = declaration(orders)
+    if orders.work == "reset":
+        await when_free(lambda: Checkpoints(database).move(NAME, None), orders.wait_for_lease)
+        return DONE
+    if orders.work == "replay":
+        request = job(open_source(declared, orders.batch), declared, orders.batch)
+        recipe, archive = Recipe.of(declared), PostgresRawArchive(database)
+        report = await when_free(
+            lambda: run_under_lease(request, store, lambda s: replay(request, s, archive, recipe)),
+            orders.wait_for_lease,
+        )
+        return FAILED if report.status is RunStatus.FAILED else DONE
+    return await _ingest(orders, declared, store)
+
+
+async def _ingest(orders: Orders, declared: SourceDeclaration, store: PostgresIngestStore) -> int:
+    broker = Broker(Path(orders.place)) if orders.kind == SourceKind.STREAM else None
+    source: Source = broker.source(orders.mutant) if broker else open_source(declared, orders.batch)
+    source = mutants.source(orders.mutant, source)
+    sleep = no_sleep if orders.fast else asyncio.sleep
+
+    async def one_run() -> RunReport:
+        request = job(source, declared, orders.batch, observe=broker.observe if broker else lambda _: None)
+        return await run_etl_with_backoff(request, store, sleep=sleep)
+
+    report = await when_free(one_run, orders.wait_for_lease)
+    log.info("run.ended", code=report.error_code, reason=report.error)
+    return FAILED if report.status is RunStatus.FAILED else DONE
+
+
+async def when_free(work: Callable[[], Awaitable[Outcome]], seconds: float) -> Outcome:
+    """Do *work* once the lease of the dead is over, which it is by itself."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await work()
+        except LeaseHeld:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.02)
+
+
+class Broker:
+    """A broker in a folder: a log of messages, and how many of them are acknowledged, which it will not deliver again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._messages = (folder / "messages").read_bytes().splitlines()
+        self._acknowledged = folder / "acknowledged"
+        self._start = int(self._acknowledged.read_text()) if self._acknowledged.exists() else 0
+
+    def source(self, mutant: str | None) -> Source:
+        return StreamPages(NAME, self._deliver(early=mutant == "M11"))
+
+    async def _deliver(self, *, early: bool) -> AsyncIterator[bytes]:
+        for index in range(self._start, len(self._messages)):
+            if early:
+                self.acknowledge(index + 1)
+            yield self._messages[index]
+
+    def observe(self, event: RunEvent) -> None:
+        """A message is acknowledged once the batch it is in is committed, and not before."""
+        if isinstance(event, BatchCommitted):
+            self.acknowledge(self._start + event.counters.processed)
+
+    def acknowledge(self, count: int) -> None:
+        self._acknowledged.write_text(str(count))
+
+
+def messages(pages: list[list[dict[str, object]]]) -> bytes:
+    return b"\n".join(json.dumps(record).encode() for page in pages for record in page)

@@ -1,7 +1,6 @@
 """The connection to PostgreSQL: one URL, one pool, a deadline on every call, one place that names its errors.
 
-`Database` is made by `runtime`, used by `storage`. Foreign errors leave it translated: `DatabaseUnavailable` (try later),
-`DatabaseTimeout`, `RecordRefused` (a value is at fault), `SchemaMismatch`, else `StorageError`.
+`Database` is made by `runtime`, used by `storage`. Foreign errors leave it translated by `core.database_errors`.
 """
 
 from __future__ import annotations
@@ -15,19 +14,12 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import errors as pg
 from psycopg.abc import PQGen
-from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from kasparro.core.config import Settings
-from kasparro.core.embedded import EmbeddedPostgres
-from kasparro.core.errors import (
-    ConfigurationError,
-    DatabaseTimeout,
-    DatabaseUnavailable,
-    RecordRefused,
-    SchemaMismatch,
-    StorageError,
-)
+from kasparro.core.database_errors import translated
+from kasparro.core.embedded import EmbeddedPostgres, Keeper
+from kasparro.core.errors import ConfigurationError, SchemaMismatch
 
 RV = TypeVar("RV")
 
@@ -50,7 +42,7 @@ def database_url(settings: Settings) -> Iterator[str]:
             f"{settings.kasparro_config} does not exist, and the embedded database lives beside it",
             hint="Run this in the folder of your catalog, or set KASPARRO_CONFIG, KASPARRO_DATA_DIR or DATABASE_URL",
         )
-    with EmbeddedPostgres(settings.data_dir) as server:
+    with EmbeddedPostgres(settings.data_dir) as server, Keeper(server):
         yield server.url
 
 
@@ -80,6 +72,8 @@ class PoolOptions:
     checkout: float = 2.0
     statement: float = 10.0
     lock: float = 5.0
+    idle: float | None = None
+    """How long a transaction may wait for its client; as long as two statements when left out."""
     name: str = "kasparro"
 
     @classmethod
@@ -102,6 +96,7 @@ class PoolOptions:
             checkout=30.0,
             statement=max(60.0, settings.db_statement_timeout_seconds),
             lock=settings.db_lock_timeout_seconds,
+            idle=30.0,  # a frozen process must not keep others from the lease of its source for longer than that
             name="kasparro-ingest",
         )
 
@@ -168,7 +163,7 @@ class Database:
         milliseconds = {
             "statement_timeout": self.options.statement,
             "lock_timeout": self.options.lock,
-            "idle_in_transaction_session_timeout": self.options.statement * 2,
+            "idle_in_transaction_session_timeout": self.options.idle or self.options.statement * 2,
         }
         settings = {name: f"{int(value * 1000)}ms" for name, value in milliseconds.items()} | {
             "timezone": "UTC"
@@ -196,48 +191,3 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
-
-
-TRANSIENT = (
-    pg.OperationalError,
-    pg.InterfaceError,
-    pg.SerializationFailure,
-    pg.DeadlockDetected,
-    pg.ReadOnlySqlTransaction,
-    pg.InsufficientResources,
-)
-TIMEOUTS = (pg.QueryCanceled, pg.LockNotAvailable)
-SCHEMA = (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's and SQLAlchemy's errors into ours."""
-    try:
-        yield
-    except exc.TimeoutError as error:
-        raise DatabaseUnavailable(
-            "every database connection is busy", hint="Try again in a moment"
-        ) from error
-    except exc.DBAPIError as error:
-        raise _ours(error.orig) from error
-    except psycopg.Error as error:
-        raise _ours(error) from error
-
-
-def _ours(error: BaseException | None) -> StorageError:
-    message = _first_line(error)
-    if isinstance(error, TIMEOUTS):
-        return DatabaseTimeout(message)
-    if isinstance(error, TRANSIENT):
-        return DatabaseUnavailable(message)
-    if isinstance(error, SCHEMA):
-        return SchemaMismatch(message, hint="Run: kasparro db upgrade")
-    if isinstance(error, (psycopg.DataError, pg.ProgramLimitExceeded, pg.StatementTooComplex)):
-        return RecordRefused(message)
-    return StorageError(message)
-
-
-def _first_line(error: BaseException | None) -> str:
-    """The server's own sentence; its DETAIL and CONTEXT lines may repeat a record's values."""
-    return str(error).strip().partition("\n")[0] or "the database gave no reason"

@@ -21,7 +21,12 @@
     │   └── RunInterrupted          asked to stop; the checkpoint is resumable
     ├── StorageError                the database did not do it
     │   ├── DatabaseUnavailable     try again later
-    │   │   └── DatabaseTimeout     no answer before the client-side deadline
+    │   │   ├── DatabaseTimeout     no answer before the client-side deadline
+    │   │   ├── DatabaseConflict    two transactions got in each other's way; try again at once
+    │   │   └── DatabasePaused      it cannot be written to, for as long as it takes: wait
+    │   │       ├── StorageFull
+    │   │       ├── DatabaseReadOnly
+    │   │       └── DatabaseRecovering
     │   ├── RecordRefused           the database refuses a value; only that record is at fault
     │   ├── KeysTaken               look up what is stored, then write again
     │   └── SchemaMismatch          run `kasparro db upgrade`, or a newer Kasparro
@@ -236,6 +241,41 @@ class DatabaseTimeout(DatabaseUnavailable):
     """The database did not answer in time."""
 
     code = "database_timeout"
+
+
+class DatabaseConflict(DatabaseUnavailable):
+    """Two transactions got in each other's way, and the database ended this one."""
+
+    code = "database_conflict"
+
+
+class DatabasePaused(DatabaseUnavailable):
+    """The database cannot be written to until somebody, or time, has changed that."""
+
+    code = "database_paused"
+    advice: ClassVar[str] = "Nothing is lost; ingestion goes on by itself"
+    """What whoever waits is told."""
+
+
+class StorageFull(DatabasePaused):
+    """The database has no room left on its disk."""
+
+    code = "storage_full"
+    advice = "Free space on the disk of the database; ingestion goes on by itself"
+
+
+class DatabaseReadOnly(DatabasePaused):
+    """The database takes no writes: it is a standby, or was set read-only."""
+
+    code = "database_read_only"
+    advice = "Make the database writable, or point DATABASE_URL at the primary; ingestion goes on by itself"
+
+
+class DatabaseRecovering(DatabasePaused):
+    """The database is starting up or recovering from a crash."""
+
+    code = "database_recovering"
+    advice = "Wait, or look into the log of the database if it takes long; ingestion goes on by itself"
 
 
 class RecordRefused(StorageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -55,9 +56,10 @@ class IngestSession(Protocol):
         """Write all of *batch* or nothing, exactly once, and return the run's counters so far.
 
         Batches may be under way together; each becomes visible after the one with the place before.
-        Outages shorter than a minute are waited out, and a batch whose answer was lost is looked up, never sent twice.
-        Raises `LeaseLost` when another process has taken over, `RecordRefused` naming the records the database refuses,
-        `KeysTaken` when a record taken for new is stored already: `known` says which. After these two the place is still free.
+        Outages shorter than a minute are waited out, a full or read-only database for as long as it takes, and a batch whose
+        answer was lost is looked up, never sent twice. Raises `LeaseLost` when another process has taken over, `RunInterrupted`
+        when told to stop while waiting, `RecordRefused` naming the records the database refuses, `KeysTaken` when a record
+        taken for new is stored already: `known` says which. After these last two the place is still free.
         """
         ...
 
@@ -70,7 +72,15 @@ class IngestStore(Protocol):
     """Hands out sessions: one writer per source, enforced by the database."""
 
     def session(
-        self, source: SourceName, kind: SourceKind, run_id: RunId, details: Mapping[str, Any]
+        self,
+        source: SourceName,
+        kind: SourceKind,
+        run_id: RunId,
+        details: Mapping[str, Any],
+        stop: asyncio.Event | None = None,
     ) -> AbstractAsyncContextManager[IngestSession]:
-        """Take the lease of *source* and open run *run_id*. Raises `LeaseHeld` when somebody else has it."""
+        """Take the lease of *source* and open run *run_id*. Raises `LeaseHeld` when somebody else has it.
+
+        Setting *stop* ends every wait for the database.
+        """
         ...

@@ -8,15 +8,21 @@ answer was lost finds its place taken by itself and changes nothing.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import structlog
 
 from kasparro.core.database import Database
-from kasparro.core.errors import DatabaseUnavailable, KeysTaken, LeaseLost, RecordRefused, StorageError
+from kasparro.core.errors import (
+    DatabasePaused,
+    KeysTaken,
+    LeaseLost,
+    RecordRefused,
+    RunInterrupted,
+    StorageError,
+)
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,
@@ -33,15 +39,11 @@ from kasparro.storage import leases, ledger, writes
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
+from kasparro.storage.patience import Patience
 from kasparro.storage.raw_tables import RAW_TABLES, RawTable
-from kasparro.storage.refused import refused
+from kasparro.storage.refused import without_refused
 
 log = structlog.get_logger(__name__)
-
-Outcome = TypeVar("Outcome")
-
-COMMIT_WAITS: Final = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0)
-"""Seconds between the attempts to commit one batch while the database is away."""
 
 
 class PlaceTaken(Exception):
@@ -60,15 +62,20 @@ def require(had: bool) -> None:  # noqa: FBT001  # the answer of a question just
 class PostgresSession:
     """See `ingestion.ports.IngestSession`."""
 
-    def __init__(self, database: Database, table: RawTable, lease: Lease) -> None:
+    def __init__(self, database: Database, table: RawTable, lease: Lease, patience: Patience) -> None:
         self._database = database
         self._table = table
         self._lease = lease
+        self._patience = patience
+        self._counters = RunCounters()
         self._order = CommitOrder()
         self._nothing_stored = False
         self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
+        return await self._patience.with_(self._resume)
+
+    async def _resume(self) -> Cursor | None:
         source = self._lease.source
         async with self._database.driver_transaction() as connection:
             token, committed = await leases.position(connection, self._lease)
@@ -85,6 +92,9 @@ class PostgresSession:
             return dict.fromkeys(range(len(records)))
         if not records:
             return {}
+        return await self._patience.with_(lambda: self._look_up(records))
+
+    async def _look_up(self, records: Sequence[Keyed]) -> Stored:
         async with self._database.driver_transaction() as connection:
             return await known(connection, self._table, self._lease, records)
 
@@ -95,13 +105,27 @@ class PostgresSession:
         version = self._order.version_at(place, changes=batch.changes)
         self._rejects_open = self._rejects_open or bool(batch.rejects)
         try:
-            counters = await patiently(lambda: self._commit(place, batch, version))
-        except RecordRefused as error:
-            async with self._database.driver_transaction() as connection:
-                records = await refused(connection, [*batch.new, *batch.changed])
-            raise RecordRefused(error.message, records=records) from error
+            counters = await self._patience.with_(lambda: self._commit(place, batch, version))
+        except RecordRefused as refused:
+            storable = await self._storable(batch, version, refused)
+            counters = await self._patience.with_(lambda: self._commit(place, storable, version))
         await self._order.done(place)
+        self._counters = counters
         return counters
+
+    async def _storable(self, batch: Batch, version: int | None, refused: RecordRefused) -> Batch:
+        """*batch* as the database takes it; raises `RecordRefused` naming the records it does not."""
+        return await self._patience.with_(lambda: self._sift(batch, version, refused))
+
+    async def _sift(self, batch: Batch, version: int | None, refused: RecordRefused) -> Batch:
+        lease = self._lease
+        async with self._database.driver_transaction() as connection:
+
+            async def write(part: Batch) -> None:
+                await writes.write_rows(connection, self._table, lease, part, version)
+                await writes.quarantine(connection, lease.source, lease.run_id, part.rejects)
+
+            return await without_refused(connection, write, batch, refused)
 
     async def _commit(self, place: Place, batch: Batch, version: int | None) -> RunCounters:
         try:
@@ -134,11 +158,16 @@ class PostgresSession:
             return await ledger.counters(connection, self._lease.run_id)
 
     async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
-        async def end() -> tuple[RunStatus, RunCounters]:
-            async with self._database.driver_transaction() as connection:
-                return await ledger.end_run(connection, self._lease.source, self._lease.run_id, error)
+        try:
+            return await self._patience.with_(lambda: self._end(error))
+        except (DatabasePaused, RunInterrupted) as away:
+            # Asked to stop while nothing can be written: the run is closed by the next one, or by a worker.
+            log.warning("run.left_open", source=self._lease.source, reason=str(away))
+            return RunStatus.FAILED, self._counters
 
-        return await patiently(end)
+    async def _end(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+        async with self._database.driver_transaction() as connection:
+            return await ledger.end_run(connection, self._lease.source, self._lease.run_id, error)
 
     async def stay_alive(self) -> None:
         """Renew the lease until cancelled. Without a database the lease may run out; the next batch finds out."""
@@ -161,12 +190,16 @@ class PostgresIngestStore:
 
     @asynccontextmanager
     async def session(
-        self, source: SourceName, kind: SourceKind, run_id: RunId, details: Mapping[str, Any]
+        self,
+        source: SourceName,
+        kind: SourceKind,
+        run_id: RunId,
+        details: Mapping[str, Any],
+        stop: asyncio.Event | None = None,
     ) -> AsyncIterator[PostgresSession]:
-        async with self._database.driver_transaction() as connection:
-            lease = await leases.take(connection, source, run_id, self._lease_seconds)
-            await ledger.begin_run(connection, source, run_id, details)
-        session = PostgresSession(self._database, RAW_TABLES[kind], lease)
+        patience = Patience(source, stop or asyncio.Event())
+        lease = await patience.with_refused(lambda: self._begin(source, run_id, details))
+        session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience)
         heartbeat = asyncio.create_task(session.stay_alive(), name=f"lease of {source}")
         try:
             yield session
@@ -176,6 +209,12 @@ class PostgresIngestStore:
                 await heartbeat
             await asyncio.shield(self._release(lease))
 
+    async def _begin(self, source: SourceName, run_id: RunId, details: Mapping[str, Any]) -> Lease:
+        async with self._database.driver_transaction() as connection:
+            lease = await leases.take(connection, source, run_id, self._lease_seconds)
+            await ledger.begin_run(connection, source, run_id, details)
+        return lease
+
     async def _release(self, lease: Lease) -> None:
         try:
             async with self._database.driver_transaction() as connection:
@@ -184,14 +223,3 @@ class PostgresIngestStore:
             log.warning(
                 "lease.not_released", source=lease.source, reason=str(error), ends_within_s=lease.seconds
             )
-
-
-async def patiently(work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Do *work*, again after a pause while the database is away; only for work that is safe to repeat."""
-    for wait in COMMIT_WAITS:
-        try:
-            return await work()
-        except DatabaseUnavailable as error:
-            log.warning("database.waiting", wait_s=wait, reason=str(error))
-            await asyncio.sleep(wait * random.uniform(1.0, 1.25))  # noqa: S311  # jitter, not a secret
-    return await work()

@@ -19,7 +19,7 @@ from kasparro.storage.ingest_jobs import QUEUE, Connection, IngestJob
 from kasparro.storage.ledger import MARK_SOURCE
 
 MAX_TAKEOVERS: Final = 5
-"""A job that has cost so many processes is not given to another."""
+"""A job that has cost so many processes in a row, without one of them committing anything, is not given to another."""
 
 KEEP_DAYS: Final = 7
 PRUNE_AT_ONCE: Final = 1000
@@ -117,7 +117,10 @@ class JobClaims:
             return await _give_up(connection, claim, reason)
 
     async def take_over(self, silent_for: float) -> Sequence[TakenOver]:
-        """Deal with the jobs of workers that are gone or have been silent for so many seconds; each is seen by one caller."""
+        """Deal with the jobs of workers that are gone or have been silent for so many seconds; each is seen by one caller.
+
+        A job whose run still has its lease is left alone until that is over: nobody could continue it before.
+        """
         async with self.database.driver_transaction() as connection:
             cursor = await connection.execute(
                 """
@@ -126,6 +129,9 @@ class JobClaims:
                  WHERE job.status = 'doing' AND job.queue_name = %s
                    AND (worker.id IS NULL
                         OR worker.last_heartbeat < clock_timestamp() - make_interval(secs => %s))
+                   AND NOT EXISTS (SELECT FROM source_lease AS lease
+                                    WHERE lease.source = job.args->>'source' AND lease.run_id = job.args->>'run_id'
+                                      AND lease.holder IS NOT NULL AND lease.expires_at > clock_timestamp())
                    FOR UPDATE OF job SKIP LOCKED
                 """,
                 [QUEUE, silent_for],
@@ -152,12 +158,35 @@ class JobClaims:
 
 
 async def _next_attempt(connection: Connection, claim: Claim, *, after: float) -> TakenOver:
-    """One more process was lost with this job, or one more time the database failed it."""
-    job = replace(claim.job, takeovers=claim.job.takeovers + 1)
+    """One more process was lost with this job, or one more time the database failed it.
+
+    A run that has committed something has left the place where the one before it died: the count begins anew. Not so a full
+    run, which commits the same beginning each time.
+    """
+    moved = not claim.job.full and await _has_committed(connection, claim.job.run_id)
+    job = replace(claim.job, takeovers=1 if moved else claim.job.takeovers + 1)
     if job.takeovers > MAX_TAKEOVERS:
-        await _give_up(connection, claim, f"given up after {MAX_TAKEOVERS} processes were lost with it")
+        await _give_up(connection, claim, await _crash_loop(connection, claim.job))
         return TakenOver(claim.job, "given_up")
     return await _hand_over(connection, claim, job, after=after)
+
+
+async def _has_committed(connection: Connection, run_id: RunId) -> bool:
+    statement = "SELECT records_processed > 0 FROM etl_run WHERE run_id = %s"
+    row = await (await connection.execute(statement, [run_id])).fetchone()
+    return bool(row and row[0])
+
+
+async def _crash_loop(connection: Connection, job: IngestJob) -> str:
+    """Say where the processes died, for whoever has to find out why."""
+    statement = "SELECT last_processed_id, cursor::text FROM etl_checkpoint WHERE source = %s"
+    row = await (await connection.execute(statement, [job.source])).fetchone()
+    last, cursor = row or (None, None)
+    place = f"after record {last!r} (checkpoint {cursor})" if cursor else "at the beginning of the source"
+    return (
+        f"crash loop: given up after {MAX_TAKEOVERS} processes in a row were lost with it at the same position, {place}. "
+        "The records there, or the memory they need, end the process: the log of the workers and of the system say how"
+    )
 
 
 async def _hand_over(connection: Connection, claim: Claim, job: IngestJob, *, after: float) -> TakenOver:
@@ -213,10 +242,13 @@ async def _give_up(connection: Connection, claim: Claim, reason: str) -> bool:
     details = {"trigger": job.trigger, "full": job.full} | ({"resumes": job.resumes} if job.resumes else {})
     cursor = await connection.execute(
         """
-        INSERT INTO etl_run (run_id, source, status, end_time, duration_ms, error_message, metadata)
-        VALUES (%s, %s, 'failed', now(), 0, %s, %s) ON CONFLICT (run_id) DO NOTHING
+        INSERT INTO etl_run AS stored (run_id, source, status, end_time, duration_ms, error_message, metadata)
+        VALUES (%s, %s, 'failed', now(), 0, %s, %s) ON CONFLICT (run_id) DO UPDATE
+        SET status = 'failed', error_message = excluded.error_message, end_time = coalesce(stored.end_time, now()),
+            duration_ms = coalesce(stored.duration_ms, extract(epoch FROM now() - stored.start_time) * 1000)
+        WHERE stored.status = 'in_progress' OR starts_with(stored.error_message, %s)
         """,
-        [job.run_id, job.source, reason, Jsonb(details)],
+        [job.run_id, job.source, reason, Jsonb(details), CUT_OFF[0]],
     )
     if cursor.rowcount == 1:
         await connection.execute(MARK_SOURCE, {"source": job.source, "status": RunStatus.FAILED})

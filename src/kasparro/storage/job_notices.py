@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from kasparro.core.database import translated
+from kasparro.core.database_errors import translated
 from kasparro.core.errors import DatabaseTimeout
 from kasparro.storage.ingest_jobs import QUEUE
 

@@ -36,6 +36,10 @@ GONE = """status = 'in_progress' AND heartbeat < clock_timestamp() - make_interv
 
 FAIL_DEAD_RUNS = f"{FAIL_THE_DEAD} AND source = %(source)s RETURNING run_id"
 
+LINK_DEAD_RUNS = """
+UPDATE etl_run SET metadata = metadata || jsonb_build_object('resumed_by', %(run_id)s::text) WHERE run_id = ANY(%(dead)s)
+"""
+
 OPEN = "INSERT INTO etl_run (run_id, source, metadata) VALUES (%(run_id)s, %(source)s, %(metadata)s)"
 
 FIRST_HEARTBEAT = "UPDATE etl_run SET heartbeat = clock_timestamp() WHERE run_id = %(run_id)s"
@@ -75,9 +79,10 @@ async def begin_run(
 ) -> None:
     """Open a run; whoever left one open for this source is gone, since the lease is ours."""
     parameters = {"source": source, "run_id": run_id}
-    dead = await (await connection.execute(FAIL_DEAD_RUNS, parameters)).fetchall()
-    resumes = {"resumes": dead[-1][0]} if dead else {}
+    dead = [row[0] for row in await (await connection.execute(FAIL_DEAD_RUNS, parameters)).fetchall()]
+    resumes = {"resumes": dead[-1]} if dead else {}
     if dead:
+        await connection.execute(LINK_DEAD_RUNS, parameters | {"dead": dead})
         await connection.execute(MARK_SOURCE, parameters | {"status": RunStatus.FAILED})
     await open_run(connection, source, run_id, {**details, **resumes})
     await connection.execute(FIRST_HEARTBEAT, parameters)

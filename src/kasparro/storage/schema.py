@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from kasparro.core.database import translated
+from kasparro.core.database_errors import translated
 from kasparro.core.errors import SchemaMismatch
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from kasparro.core.errors import StorageError
 from kasparro.storage.job_claims import Claim, JobClaims
-from kasparro.worker.outcomes import Ingest, Interrupted, attempt, settle
+from kasparro.worker.outcomes import Ingest, Interrupted, Outcome, attempt, settle
 from kasparro.worker.pace import Pace
 from kasparro.worker.supervision import Outage, until_stored
 
@@ -71,17 +71,23 @@ class Execution:
                 outcome = (
                     Interrupted() if self._stop.is_set() else await attempt(job, self._ingest, self._stop)
                 )
-                await until_stored(
-                    lambda: settle(self._claims, claim, outcome, self._pace), self._outage, self._pace.backoff
-                )
+                if isinstance(outcome, Interrupted):
+                    await self._let_go(claim)
+                else:
+                    await self._settle(claim, outcome)
             except asyncio.CancelledError:
                 await self._let_go(claim)
                 raise
 
+    async def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        await until_stored(
+            lambda: settle(self._claims, claim, outcome, self._pace), self._outage, self._pace.backoff
+        )
+
     async def _let_go(self, claim: Claim) -> None:
         try:
             async with asyncio.timeout(LAST_WORD):
-                await settle(self._claims, claim, Interrupted(), self._pace)
+                await self._settle(claim, Interrupted())
         except (StorageError, TimeoutError) as error:
             log.warning("job.not_released", reason=str(error) or "no answer in time")
 

@@ -8,6 +8,7 @@ one data directory, and the kernel's file locks are the only truth about who is 
     postmaster (its child)           holds `server.lock` together with every process it forks
 """
 
+from kasparro.core.embedded.keeper import Keeper
 from kasparro.core.embedded.server import EmbeddedPostgres
 
-__all__ = ["EmbeddedPostgres"]
+__all__ = ["EmbeddedPostgres", "Keeper"]

@@ -18,7 +18,14 @@ from kasparro.core.embedded.directories import make_base, make_for
 from kasparro.core.embedded.launch import START_SECONDS, launch
 from kasparro.core.embedded.layout import Layout
 from kasparro.core.embedded.locks import FileLock, attempts
-from kasparro.core.embedded.processes import accepts_connections, all_on, ask_postmaster_to_stop, end_all
+from kasparro.core.embedded.processes import (
+    accepts_connections,
+    all_on,
+    ask_postmaster_to_stop,
+    end_all,
+    read_postmaster_file,
+    works_on,
+)
 from kasparro.core.embedded.supervisor import SHUTDOWN_SECONDS
 from kasparro.core.errors import EmbeddedServerError
 
@@ -56,6 +63,12 @@ class EmbeddedPostgres:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a postmaster; it may be starting up or recovering."""
+        state = read_postmaster_file(self._layout.data)
+        return state is not None and works_on(state.pid, self._layout.data)
 
     def close(self) -> None:
         """Drop the lease; after the last one the server stops by itself."""

@@ -1,0 +1,236 @@
+"""Does the suite see anything? Sixteen broken loaders, each in the scenario that must find it, and the product in the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from crash import checker
+from crash.checker import Broken
+from crash.failpoints import Action, Failpoint
+from crash.mutants import MUTANTS
+from crash.proxy import Harm, Plan, Proxy
+from crash.scene import Scene
+from crash.victim import DONE, FAILED, messages
+from crash.watcher import watched
+
+pytestmark = pytest.mark.anyio
+
+Scenario = Callable[[Scene, str | None], Awaitable[None]]
+
+
+def killed_at(point: Failpoint) -> Scenario:
+    async def scenario(scene: Scene, mutant: str | None) -> None:
+        assert await scene.run(point, mutant=mutant) == -signal.SIGKILL
+        await scene.check_recovery(mutant=mutant)
+
+    return scenario
+
+
+async def undisturbed(scene: Scene, mutant: str | None) -> None:
+    await scene.recover(mutant=mutant)
+    scene.check_end()
+
+
+async def answer_lost(scene: Scene, mutant: str | None) -> None:
+    """Of each COMMIT in turn; some of them are a batch's."""
+    for commit in (6, 7, 8, 9):
+        await scene.run_through(Plan(Harm.LOSE_COMMIT, nth=commit), mutant=mutant, wait_for_lease=20.0)
+        scene.check_instant()
+    await scene.recover(mutant=mutant)
+    scene.check_end()
+
+
+async def frozen_beyond_its_lease(scene: Scene, mutant: str | None) -> None:
+    frozen = scene.start(Failpoint("commit", "before", 2, Action.STOP), mutant=mutant)
+    await frozen.stopped()
+    await scene.recover()
+    frozen.wake()
+    await frozen.ended()
+    scene.check_end()
+
+
+async def never_replaced(scene: Scene, mutant: str | None) -> None:
+    """Killed; whoever comes next has five leases' time to take over."""
+    assert await scene.run(Failpoint("commit", "before", 2), mutant=mutant) == -signal.SIGKILL
+    await scene.recover(mutant=mutant, wait_for_lease=4.0)
+    scene.check_end()
+
+
+async def with_a_clock_that_is_ahead(scene: Scene, mutant: str | None) -> None:
+    point = Failpoint("commit", "before", 2)
+    assert await scene.run(point, mutant=mutant, clock_ahead=3600.0) == -signal.SIGKILL
+    await scene.recover(mutant=mutant, clock_ahead=3600.0, wait_for_lease=4.0)
+    scene.check_end()
+
+
+async def connection_lost(scene: Scene, mutant: str | None) -> None:
+    """In the middle of a COPY; reset at a chunk that is one of a batch's."""
+    async with Proxy(scene.url) as proxy:
+        victim = scene.start(Failpoint("copy_raw", "before", 2, Action.STOP), url=proxy.url, mutant=mutant)
+        await victim.stopped()
+        proxy.plan = Plan(Harm.RESET, "up", proxy.seen["up"] + 1)
+        victim.wake()
+        code = await victim.ended()
+    checker.hold("I4", code == DONE, f"the run ended with {code}")
+    scene.check_end()
+
+
+async def deadlock(scene: Scene, mutant: str | None) -> None:
+    """Somebody else changes two of the records of a batch, in the other order."""
+    with psycopg.connect(scene.url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET deadlock_timeout = '50ms'")
+    victim = scene.start(Failpoint("upsert_dataset", "after", 2, Action.STOP), mutant=mutant)
+    await victim.stopped()
+    with psycopg.connect(scene.url) as other:
+        other.execute("SET deadlock_timeout = '10min'")
+        other.execute("LOCK TABLE quarantine, raw_data_csv")
+        victim.wake()
+        wait_until_blocked(scene.url)
+        other.execute("UPDATE etl_checkpoint SET checkpoint_timestamp = checkpoint_timestamp")
+        other.rollback()
+    code = await victim.ended()
+    checker.hold("I4", code == DONE, f"the run ended with {code}: {victim.said()[-500:]}")
+    scene.check_end()
+
+
+def wait_until_blocked(url: str) -> None:
+    """Until the victim waits for a lock."""
+    with psycopg.connect(url, autocommit=True, application_name="checker") as connection:
+        statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while connection.execute(statement).fetchone() == (0,):
+            pass
+
+
+async def page_cut_off(scene: Scene, mutant: str | None) -> None:
+    scene.upstream.cut = 3
+    code = await scene.run(mutant=mutant)
+    if code == DONE:
+        scene.check_end()
+    assert code == FAILED
+    scene.upstream.cut = None
+    await scene.check_recovery(mutant=mutant)
+
+
+SCENARIOS: dict[str, tuple[str, Scenario]] = {
+    "M1": ("csv", killed_at(Failpoint("copy_raw", "before", 3))),
+    "M2": ("api", killed_at(Failpoint("advance", "before", 3))),
+    "M3": ("csv", answer_lost),
+    "M4": ("csv", frozen_beyond_its_lease),
+    "M5": ("csv", never_replaced),
+    "M6": ("csv", with_a_clock_that_is_ahead),
+    "M7": ("csv", connection_lost),
+    "M8": ("csv", killed_at(Failpoint("quarantine", "before", 4))),
+    "M10": ("csv", undisturbed),
+    "M12": ("csv", undisturbed),
+    "M13": ("csv", deadlock),
+    "M14": ("api", undisturbed),
+    "M15": ("api", page_cut_off),
+    "M16": ("csv", killed_at(Failpoint("copy_raw", "before", 6))),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_broken_loader_is_found(scenes, name):
+    kind, scenario = SCENARIOS[name]
+    scene, mutant = scenes(kind), MUTANTS[name]
+    if mutant.prepare:
+        with psycopg.connect(scene.url, autocommit=True) as connection:
+            connection.execute(mutant.prepare)
+    with pytest.raises(Broken) as found:
+        await scenario(scene, name)
+    assert found.value.invariant in mutant.breaks, found.value
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_the_product_passes_where_the_broken_loader_is_found(scenes, name):
+    kind, scenario = SCENARIOS[name]
+    await scenario(scenes(kind), None)
+
+
+# M9: how a reader follows the dataset
+
+
+def follow(url: str, statement: str, seen: dict[str, Any]) -> None:
+    with psycopg.connect(url) as connection:
+        for source, at, key in connection.execute(statement, seen.get("at") or {"at": 0, "a": 0, "b": 0}):
+            seen.setdefault("keys", set()).add(key)
+            seen["at"] = {**(seen.get("at") or {"at": 0, "a": 0, "b": 0}), "at": at, source: at}
+
+
+BY_ID = "SELECT source, id, source_id FROM normalized_data WHERE id > %(at)s ORDER BY id"
+BY_VERSION = """
+SELECT source, version, source_id FROM normalized_data
+WHERE version > CASE source WHEN 'a' THEN %(a)s ELSE %(b)s END ORDER BY source, version
+"""
+INSERT = "INSERT INTO normalized_data (source, source_id, data, version) VALUES (%s, %s, '{}', %s)"
+
+
+def followed(url: str, statement: str) -> set[str]:
+    """Two sources are written at once; the one that began first commits last."""
+    seen: dict[str, Any] = {}
+    with psycopg.connect(url) as first, psycopg.connect(url) as second:
+        first.execute(INSERT, ["a", "a1", 1])
+        second.execute(INSERT, ["b", "b1", 1])
+        second.commit()
+        follow(url, statement, seen)
+        first.commit()
+        follow(url, statement, seen)
+    return seen["keys"]
+
+
+async def test_a_feed_by_id_misses_what_commits_late_and_is_found_m9(database_url):
+    with pytest.raises(Broken):
+        checker.hold("I9", followed(database_url, BY_ID) == {"a1", "b1"}, "a committed change was not seen")
+
+
+async def test_a_feed_by_the_version_of_each_source_misses_nothing_m9(database_url):
+    checker.hold("I9", followed(database_url, BY_VERSION) == {"a1", "b1"}, "a committed change was not seen")
+
+
+# M11: when a message is acknowledged
+
+
+async def redelivered(scene: Scene, mutant: str | None) -> None:
+    """Killed before the third commit; the broker delivers again what was not acknowledged."""
+    (scene.folder / "messages").write_bytes(messages(scene.oracle.pages(1000)))
+    assert await scene.run(Failpoint("commit", "before", 3), mutant=mutant) == -signal.SIGKILL
+    checker.wait_until_gone(scene.url)
+    await scene.recover(mutant=mutant)
+    with psycopg.connect(scene.url) as connection:
+        found = checker.stored(connection).dataset
+    checker.differ("I10", found, scene.oracle.final.dataset)
+
+
+async def test_acknowledging_before_the_commit_loses_messages_and_is_found_m11(bare_scene):
+    with pytest.raises(Broken) as found:
+        await redelivered(bare_scene, "M11")
+    assert found.value.invariant in MUTANTS["M11"].breaks
+
+
+async def test_acknowledging_what_is_committed_loses_nothing_m11(bare_scene):
+    await redelivered(bare_scene, None)
+
+
+# That all of them are there
+
+
+def test_there_are_sixteen_and_each_is_tried():
+    assert set(MUTANTS) == set(SCENARIOS) | {"M9", "M11"}
+    assert len(MUTANTS) == 16
+
+
+async def test_a_reader_that_looks_on_finds_the_checkpoint_ahead_of_the_data(scenes):
+    """M1 again, and nobody is killed: frozen between its two transactions, it shows them to everybody."""
+    scene = scenes("csv")
+    victim = scene.start(Failpoint("advance", "before", 3, Action.STOP), mutant="M1")
+    await victim.stopped()
+    with pytest.raises(Broken), watched(scene.url, scene.oracle) as looked:
+        await asyncio.to_thread(looked.once.wait, 30)
+    victim.kill()
+    await victim.ended()
