@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from kasparro.core.etl_config import CsvSource, FieldRule, SourceDeclaration
 from kasparro.ingestion.paths import Path, compile_path
 from kasparro.ingestion.times import time_reader
@@ -25,6 +27,9 @@ FALLBACKS: dict[str, tuple[str, ...]] = {
     "category": ("category", "type"),
 }
 """Where a field comes from when the map does not name it. A fallback that does not fit leaves the field empty."""
+
+as_stored = msgspec.to_builtins
+"""How a time stands in the dataset."""
 
 Convert = Callable[[Any], tuple[Any, bool]]
 """A source's value in, the dataset's value and whether it had to be converted out."""
@@ -135,6 +140,6 @@ def _time_converter(form: str | None) -> Convert:
             moment = read(value)
         except ValueError as error:
             raise Unfit(RejectReason.INVALID_TIME, str(error)) from error
-        return moment, value != moment.isoformat().replace("+00:00", "Z")
+        return moment, value != as_stored(moment)
 
     return convert

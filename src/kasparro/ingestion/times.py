@@ -66,4 +66,6 @@ def _pattern(value: Any, pattern: str) -> datetime:
 
 
 def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is UTC:  # most are; the general way takes as long as reading the time
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
