@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up install test check crash chaos format bench lock clean
+.PHONY: help up install test lint check crash chaos format bench lock clean
 
 # The interpreter that makes .venv, 3.11 or newer: make PYTHON=python3.13 up
 PYTHON ?= python3
@@ -19,12 +19,13 @@ install: .dev  ## Install the locked dependencies, development tools included, i
 test: .dev  ## Run every test, in parallel workers
 	$(BIN)/pytest -n auto $(ARGS)
 
-check: .dev  ## What CI runs: format, lint, import contracts, strict types, tests
+lint: .dev  ## Format, lint, import contracts, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
+
+check: lint test  ## What CI runs: lint, then every test
 
 crash: .dev  ## Every point of the crash matrix: kills, cuts, frozen and full databases
 	KASPARRO_CRASH_POINTS=all $(BIN)/pytest -n auto tests/crash $(ARGS)

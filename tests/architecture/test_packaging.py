@@ -171,7 +171,7 @@ def test_ci_runs_the_gates_and_the_tests():
 
     assert script.stat().st_mode & 0o111
     assert "set -euo pipefail" in script.read_text()
-    assert {"make check", "make test"} <= set(script.read_text().splitlines())
+    assert {"make lint", "make test"} <= set(script.read_text().splitlines())
 
 
 def test_every_make_target_says_what_it_does():
