@@ -9,7 +9,7 @@ import threading
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import obstore
@@ -26,6 +26,8 @@ from kasparro.core.errors import (
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.locations import find, open_file
+from kasparro.ingestion.csv.turns import CsvReading
+from kasparro.schemas.ingest import Cursor, Page
 from kasparro.services.preview import first_page
 
 CONTENT = b"id,name\n" + b"".join(b"%d,name %d\n" % (n, n * 7919 % 10007) for n in range(400_000))
@@ -122,6 +124,32 @@ def test_a_pattern_finds_keys_below_its_beginning_in_order(put, declared, bucket
         assert [one.name for one in find(declared(pattern))] == [f"s3://{bucket}/{key}" for key in keys]
     with pytest.raises(PermanentSourceError, match="no file matches the pattern"):
         find(declared("b/*.parquet"))
+
+
+def test_objects_that_have_not_changed_are_left_alone_and_a_new_one_is_read(put, declared):
+    put("in/a.csv", b"id\n1\n2\n")
+    put("in/b.csv", b"id\n3\n")
+    first = read(declared("in/*.csv"), None)
+    assert [str(record.origin).split(":")[-1] for page in first for record in page.records] == [
+        "2 (bytes 3-5)",
+        "3 (bytes 5-7)",
+        "2 (bytes 3-5)",
+    ]
+    again = read(declared("in/*.csv"), first[-1].cursor)
+    assert [len(page.records) for page in again] == [0, 0]
+    assert sum(page.unchanged for page in again) == 3
+    put("in/c.csv", b"id\n4\n")
+    grown = read(declared("in/*.csv"), first[-1].cursor)
+    assert [record.payload for page in grown for record in page.records] == [b'{"id":"4"}']
+    assert sum(page.unchanged for page in grown) == 3
+
+
+def read(source: CsvSource, after: Cursor | None) -> list[Page]:
+    with closing(CsvReading(source, 100, after)) as reading:
+        pages = [reading.next_page()]
+        while not pages[-1].last:
+            pages.append(reading.next_page())
+    return pages
 
 
 @pytest.mark.parametrize("key", ["with blank.csv", "a#b%20c+d.csv", "grün/ü.csv", "a/b'c\"d.csv"])

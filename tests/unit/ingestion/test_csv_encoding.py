@@ -27,13 +27,22 @@ def test_a_byte_order_mark_decides(codec: str) -> None:
     assert (found.name, found.bom, found.how) == (codec, len("\ufeff".encode(codec)), "byte order mark")
 
 
-@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
-def test_zero_bytes_in_every_other_place_are_utf_16(codec: str) -> None:
-    assert detect("id,name\n1,é\n".encode(codec)).name == codec
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "text", ["id,name\n1,é\n", "id\n1\n", "a", "город,ид\n1,2\n" * 9, "id,n\n1,\U0001f600\n"]
+)
+def test_zero_bytes_in_regular_places_are_utf_16_or_utf_32(codec: str, text: str) -> None:
+    found = detect(text.encode(codec))
+    if codec.startswith("utf-16") and "город" in text:
+        return  # half of it has no zero bytes: that is for a mark or a declaration to say
+    assert (found.name, found.how) == (codec, "zero bytes")
 
 
-def test_a_stray_zero_byte_is_not_utf_16() -> None:
-    assert detect(b"id,name\n1,a\0b\n").name == "utf-8"
+@pytest.mark.parametrize(
+    "content", [b"id,name\n1,a\0b\n", b"a\0bc", b"\0abc", b"id\n" + b"1\n" * 9 + b"\0" * 9]
+)
+def test_stray_zero_bytes_are_not_utf_16(content: bytes) -> None:
+    assert detect(content).name == "utf-8"
 
 
 def test_a_character_cut_at_the_end_of_the_sample_is_no_fault() -> None:

@@ -201,6 +201,13 @@ def test_a_run_over_files_that_have_not_changed_reads_no_record(tmp_path: Path) 
     assert (rows(found), unchanged(found), found[-1].cursor) == ([], 3, cursor)
 
 
+def test_a_source_whose_absent_records_are_deleted_is_read_whole_every_time(tmp_path: Path) -> None:
+    files(tmp_path, a="id,n\n1,x\n2,x\n", b="id,n\n3,x\n")
+    cursor = read(source(tmp_path))[-1].cursor
+    found = read(source(tmp_path, snapshot=True), cursor)
+    assert (len(rows(found)), unchanged(found)) == (3, 0)
+
+
 def test_a_new_file_is_read_and_those_before_it_are_not(tmp_path: Path) -> None:
     files(tmp_path, a="id,n\n1,x\n2,x\n")
     cursor = read(source(tmp_path))[-1].cursor

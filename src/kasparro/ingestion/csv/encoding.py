@@ -28,6 +28,7 @@ _UNMARKED: Final = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "
 _STATEFUL: Final = ("iso2022", "hz", "utf-7", "unicode-escape", "raw-unicode-escape")
 _NOT_FOR_FILES: Final = frozenset({"idna", "punycode", "undefined"})
 _FEW: Final = 64
+_FEW_PAIRS: Final = 8
 _SLACK: Final = 0.04
 _SYMBOL_IN_WORD: Final = re.compile(
     r"[^\W\d_][^\w\s\x00-\x7f\u2019\u2018\xad\xb7][^\W\d_]|[a-z][\xb2\xb3\xb9][a-z]"
@@ -123,25 +124,19 @@ def _encoding(
 
 
 def _zero_bytes(head: bytes) -> str | None:
-    quarters = [head[start::4].count(0) for start in range(4)]
-    quarter = len(head) // 4
-    if (
-        quarter
-        and quarters[1] + quarters[2] + quarters[3] >= 3 * quarter - 2
-        and quarters[0] < quarter // 8 + 1
-    ):
+    """Tell UTF-32 by bytes that are always zero beside some that are not, UTF-16 by a third of zeros on one side alone."""
+    units = len(head) // 4
+    zeros = [head[start::4].count(0) for start in range(4)]
+    few, most = units // 8, units - units // 8
+    if units and zeros[3] == units and zeros[2] >= most and zeros[0] <= few:
         return "utf-32-le"
-    if (
-        quarter
-        and quarters[0] + quarters[1] + quarters[2] >= 3 * quarter - 2
-        and quarters[3] < quarter // 8 + 1
-    ):
+    if units and zeros[0] >= units and zeros[1] >= most and zeros[3] <= few:
         return "utf-32-be"
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    third = len(head) // 6  # a third of one half
-    if odd > third and even < odd // 8:
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    enough = max(len(head) // 6 + 1, min(len(head) // 2, _FEW_PAIRS))
+    if odd >= enough and even <= odd // 8:
         return "utf-16-le"
-    if even > third and odd < even // 8:
+    if even >= enough and odd <= even // 8:
         return "utf-16-be"
     return None
 

@@ -34,6 +34,8 @@ class CsvReading:
         self._declaration = declaration
         self._page_size = page_size
         self._progress = progress(after, declaration.recipe_fingerprint())
+        if declaration.snapshot:  # what a pass does not see counts as deleted: it has to see all
+            self._progress = replace(self._progress, before={})
         self._waiting = deque(find(declaration))
         self._alone = len(self._waiting) == 1
         self._file: SourceFile | None = None
