@@ -74,7 +74,7 @@ class Lanes:
         self, place: Place, batch: Batch, haul: Haul, identified: Identified, stored: Stored
     ) -> None:
         """Commit *batch*; without what the database refuses, and with what was stored after all."""
-        recipe = self._recipe
+        recipe, looked_again = self._recipe, False
         while True:
             try:
                 counters = await self._session.commit(place, batch)
@@ -84,6 +84,11 @@ class Lanes:
                     raise
                 recipe = recipe.without(error.records)
             except KeysTaken:
+                if (
+                    looked_again
+                ):  # it is not the key that is taken: a unique index of somebody else's, or a defect
+                    raise
+                looked_again = True
                 stored = await self._session.known(identified.records)
             batch = await asyncio.to_thread(prepare, recipe, haul, identified, stored)
         self._committed(counters)
