@@ -31,7 +31,7 @@ from crash.scene import Scene, serving
 from crash.victim import DONE
 from kasparro.storage import schema
 
-STEPS = ("known", "commit", "advance", "write_batch", "copy_dataset", "copy_raw", "move_checkpoint", "count")
+STEPS = ("known", "commit", "write_rows", "copy_dataset", "copy_raw", "advance", "move_checkpoint", "count")
 BATCHES_A_KILL = 4
 FULL_CHECKS = 10
 """Between the first and the last, so many times the whole dataset is compared with the oracle."""

@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from kasparro.core.errors import DatabaseUnavailable
-from kasparro.storage import ingest_store, leases, ledger, raw_archive, writes
+from kasparro.storage import leases, ledger, raw_archive, writes
 from kasparro.storage.checkpoints import Checkpoints
+from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.ingest_store import PostgresIngestStore, PostgresSession
 
 STEPS: dict[str, tuple[Any, str]] = {
@@ -25,14 +26,16 @@ STEPS: dict[str, tuple[Any, str]] = {
     "known": (PostgresSession, "known"),
     "commit": (PostgresSession, "_commit"),
     "advance": (leases, "advance"),
-    "write_batch": (ingest_store, "write_batch"),
-    "next_version": (writes, "next_version"),
+    "is_free": (leases, "is_free"),
+    "write_rows": (writes, "write_rows"),
     "copy_dataset": (writes, "copy_dataset"),
     "upsert_dataset": (writes, "upsert_dataset"),
     "copy_raw": (writes, "copy_raw"),
     "upsert_raw": (writes, "upsert_raw"),
     "quarantine": (writes, "quarantine"),
-    "resolve": (writes, "resolve"),
+    "resolve": (writes, "resolve_rejects"),
+    "write_progress": (writes, "write_progress"),
+    "turn": (CommitOrder, "turn"),
     "move_checkpoint": (writes, "move_checkpoint"),
     "count": (ledger, "count"),
     "renew": (leases, "renew"),

@@ -6,7 +6,7 @@ Every one of them is a mistake somebody has shipped. `breaks` is the invariant t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from kasparro.core import database_errors
 from kasparro.core.clock import now
 from kasparro.core.errors import SourceError, StorageError
 from kasparro.ingestion.ports import Source
-from kasparro.schemas.ingest import Batch, Cursor, Page, RunCounters
+from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
 from kasparro.storage import leases, ledger, writes
 from kasparro.storage.ingest_store import PostgresSession
 
@@ -54,23 +54,23 @@ async def move_cursor(session: PostgresSession, batch: Batch) -> None:
 
 
 def checkpoint_first(_: float) -> None:
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         await move_cursor(self, batch)
-        return await real_commit(self, batch)
+        return await real_commit(self, place, batch, version)
 
     PostgresSession._commit = commit
 
 
 def data_first_without_key(_: float) -> None:
-    async def known(self: PostgresSession, external_ids: Sequence[str]) -> Mapping[str, Any]:
-        return {}
+    async def known(self: PostgresSession, records: Sequence[Keyed]) -> Stored:
+        return dict.fromkeys(range(len(records)))
 
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         lease = self._lease
         async with self._database.driver_transaction() as connection:
-            await writes.copy_dataset(connection, lease.source, 1, batch.new)
+            await writes.copy_dataset(connection, lease.source, version or 0, batch.new)
             await writes.copy_raw(connection, self._table, lease.source, lease.run_id, batch.new)
-        return await real_commit(self, replace(batch, new=()))
+        return await real_commit(self, place, replace(batch, new=()), version)
 
     PostgresSession.known = known
     PostgresSession._commit = commit
@@ -79,14 +79,16 @@ def data_first_without_key(_: float) -> None:
 def never_looks(_: float) -> None:
     """Takes the next place whatever it is, so that a batch sent again is written again."""
 
-    async def advance(connection: Any, lease: leases.Lease, batch_seq: int) -> bool:
-        await connection.execute(
-            "UPDATE source_lease SET batch_seq = batch_seq + 1 WHERE source = %s", [lease.source]
-        )
+    leases.ADVANCE = leases.ADVANCE.replace("AND batch_seq = %(batch_seq)s", "")
+    anywhere()
+    written_over()
+
+
+def anywhere() -> None:
+    async def is_free(connection: Any, lease: leases.Lease, place: Place) -> bool:
         return True
 
-    leases.advance = advance
-    written_over()
+    leases.is_free = is_free
 
 
 def written_over() -> None:
@@ -111,6 +113,7 @@ def written_over() -> None:
 def without_fencing(_: float) -> None:
     written_over()
     leases.ADVANCE = leases.ADVANCE.replace("AND token = %(token)s AND batch_seq = %(batch_seq)s", "")
+    anywhere()
 
 
 def without_expiry(_: float) -> None:
@@ -131,10 +134,13 @@ def own_clock(ahead: float) -> None:
 
 
 def error_swallowed(_: float) -> None:
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         try:
-            return await real_commit(self, batch)
+            return await real_commit(self, place, batch, version)
         except StorageError:
+            await self._order.turn(place)
+            async with self._database.driver_transaction() as connection:
+                await leases.advance(connection, self._lease, place)
             await move_cursor(self, batch)
             return batch.counters
 
@@ -144,8 +150,8 @@ def error_swallowed(_: float) -> None:
 def rejects_apart(_: float) -> None:
     """Commits the batch, and its rejects in a transaction of their own."""
 
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
-        counters = await real_commit(self, replace(batch, rejects=()))
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
+        counters = await real_commit(self, place, replace(batch, rejects=()), version)
         async with self._database.driver_transaction() as connection:
             await writes.quarantine(connection, self._lease.source, self._lease.run_id, batch.rejects)
         return counters
@@ -156,7 +162,7 @@ def rejects_apart(_: float) -> None:
 def no_dedup(_: float) -> None:
     """Writes a record as often as it comes in one batch."""
 
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         repeats = batch.counters.duplicates if batch.new else 0
         twice = list(batch.new[:repeats])
         counted = replace(
@@ -164,7 +170,9 @@ def no_dedup(_: float) -> None:
             inserted=batch.counters.inserted + len(twice),
             duplicates=batch.counters.duplicates - len(twice),
         )
-        return await real_commit(self, replace(batch, new=[*batch.new, *twice], counters=counted))
+        return await real_commit(
+            self, place, replace(batch, new=[*batch.new, *twice], counters=counted), version
+        )
 
     PostgresSession._commit = commit
 
@@ -181,26 +189,28 @@ def last_write_wins(_: float) -> None:
     """Holds the first batch back and writes it last, over what has come since; nobody asks which is newer."""
     leases.ADVANCE = leases.ADVANCE.replace("AND batch_seq = %(batch_seq)s", "")
     written_over()
-    held: list[Batch] = []
+    anywhere()
+    held: list[tuple[Batch, int | None]] = []
 
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         if not held:
-            held.append(batch)
+            held.append((batch, version))
             return batch.counters
         if not batch.complete:
-            return await real_commit(self, batch)
-        await real_commit(self, replace(batch, complete=False))
-        return await real_commit(self, replace(held[0], cursor=None, complete=True))
+            return await real_commit(self, place, batch, version)
+        await real_commit(self, place, replace(batch, complete=False), version)
+        late, older = held[0]
+        return await real_commit(self, place, replace(late, cursor=None, complete=True), older)
 
     PostgresSession._commit = commit
 
 
 def succeeded_too_early(_: float) -> None:
-    async def commit(self: PostgresSession, batch: Batch) -> RunCounters:
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         if batch.complete:
             async with self._database.driver_transaction() as connection:
                 await ledger.end_run(connection, self._lease.source, self._lease.run_id, None)
-        return await real_commit(self, batch)
+        return await real_commit(self, place, batch, version)
 
     PostgresSession._commit = commit
 

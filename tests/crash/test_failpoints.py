@@ -15,15 +15,19 @@ from crash.victim import DONE, FAILED
 pytestmark = pytest.mark.anyio
 
 ONCE = ("session", "take", "begin_run", "resume", "end_run", "release")
-IN_EVERY_BATCH = ("known", "commit", "advance", "write_batch", "copy_raw", "move_checkpoint", "count")
-IN_MOST_BATCHES = (
-    "next_version",
-    "copy_dataset",
-    "upsert_dataset",
-    "upsert_raw",
-    "quarantine",
-    "resolve",
+IN_EVERY_BATCH = (
+    "known",
+    "commit",
+    "is_free",
+    "write_rows",
+    "copy_raw",
+    "turn",
+    "advance",
+    "write_progress",
+    "move_checkpoint",
+    "count",
 )
+IN_MOST_BATCHES = ("copy_dataset", "upsert_dataset", "upsert_raw", "quarantine", "resolve")
 
 
 def points(action: Action, nths: tuple[int, ...]) -> list[Failpoint]:

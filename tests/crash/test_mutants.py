@@ -47,7 +47,7 @@ async def answer_lost(scene: Scene, mutant: str | None) -> None:
 
 
 async def frozen_beyond_its_lease(scene: Scene, mutant: str | None) -> None:
-    frozen = scene.start(Failpoint("commit", "before", 2, Action.STOP), mutant=mutant)
+    frozen = scene.start(Failpoint("commit", "before", 2, Action.STOP), mutant=mutant, idle=0.5)
     await frozen.stopped()
     await scene.recover()
     frozen.wake()
@@ -82,18 +82,20 @@ async def connection_lost(scene: Scene, mutant: str | None) -> None:
 
 
 async def deadlock(scene: Scene, mutant: str | None) -> None:
-    """Somebody else changes two of the records of a batch, in the other order."""
+    """Somebody else locks two of the rows that a batch changes, in the other order; PostgreSQL ends the batch."""
     with psycopg.connect(scene.url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET deadlock_timeout = '50ms'")
-    victim = scene.start(Failpoint("upsert_dataset", "after", 2, Action.STOP), mutant=mutant)
-    await victim.stopped()
     with psycopg.connect(scene.url) as other:
         other.execute("SET deadlock_timeout = '10min'")
-        other.execute("LOCK TABLE quarantine, raw_data_csv")
+        other.execute("SELECT FROM etl_totals FOR UPDATE")
+        victim = scene.start(Failpoint("count", "before", 1, Action.STOP), mutant=mutant)
+        await victim.stopped()
+        waiting = asyncio.create_task(
+            asyncio.to_thread(other.execute, "UPDATE etl_checkpoint SET changed_at = changed_at")
+        )
+        await asyncio.to_thread(wait_until_blocked, scene.url)
         victim.wake()
-        wait_until_blocked(scene.url)
-        other.execute("UPDATE etl_checkpoint SET checkpoint_timestamp = checkpoint_timestamp")
-        other.rollback()
+        await waiting
     code = await victim.ended()
     checker.hold("I4", code == DONE, f"the run ended with {code}: {victim.said()[-500:]}")
     scene.check_end()

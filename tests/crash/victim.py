@@ -194,6 +194,7 @@ class Broker:
         self._messages = (folder / "messages").read_bytes().splitlines()
         self._acknowledged = folder / "acknowledged"
         self._start = int(self._acknowledged.read_text()) if self._acknowledged.exists() else 0
+        self._count = self._start
 
     def source(self, mutant: str | None) -> Source:
         return StreamPages(NAME, self._deliver(early=mutant == "M11"))
@@ -210,7 +211,9 @@ class Broker:
             self.acknowledge(self._start + event.counters.processed)
 
     def acknowledge(self, count: int) -> None:
-        self._acknowledged.write_text(str(count))
+        """Of messages up to *count*; what is acknowledged stays so."""
+        self._count = max(self._count, count)
+        self._acknowledged.write_text(str(self._count))
 
 
 def messages(pages: list[list[dict[str, object]]]) -> bytes:

@@ -121,4 +121,4 @@ async def commit(db, batch: Batch) -> RunCounters:
     store = PostgresIngestStore(db, LEASE_SECONDS)
     async with store.session(request.name, SourceKind.API, request.run_id, {}) as session:
         await session.resume()
-        return await session.commit(batch)
+        return await session.commit(session.next_place(), batch)

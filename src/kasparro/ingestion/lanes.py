@@ -47,6 +47,7 @@ class Lanes:
         self._committed = committed
         self._lanes = lanes
         self._under_way: deque[_UnderWay] = deque()
+        self._failed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,7 +56,7 @@ class Lanes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not isinstance(error, asyncio.CancelledError):
+            if not (self._failed or isinstance(error, asyncio.CancelledError)):
                 await self._until(lambda: not self._under_way)
         finally:
             await self._give_up()
@@ -74,7 +75,7 @@ class Lanes:
         self, place: Place, batch: Batch, haul: Haul, identified: Identified, stored: Stored
     ) -> None:
         """Commit *batch*; without what the database refuses, and with what was stored after all."""
-        recipe = self._recipe
+        recipe, looked_again = self._recipe, False
         while True:
             try:
                 counters = await self._session.commit(place, batch)
@@ -84,6 +85,11 @@ class Lanes:
                     raise
                 recipe = recipe.without(error.records)
             except KeysTaken:
+                if (
+                    looked_again
+                ):  # it is not the key that is taken: a unique index of somebody else's, or a defect
+                    raise
+                looked_again = True
                 stored = await self._session.known(identified.records)
             batch = await asyncio.to_thread(prepare, recipe, haul, identified, stored)
         self._committed(counters)
@@ -97,7 +103,11 @@ class Lanes:
 
     def _raise_failure(self) -> None:
         while self._under_way and self._under_way[0].task.done():
-            self._under_way.popleft().task.result()
+            task = self._under_way.popleft().task
+            self._failed = (
+                task.cancelled() or task.exception() is not None
+            )  # those behind it wait for a turn that never comes
+            task.result()
 
     async def _give_up(self) -> None:
         tasks = [batch.task for batch in self._under_way]

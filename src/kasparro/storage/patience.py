@@ -52,6 +52,9 @@ class Patience:
     clock: Callable[[], float] = monotonic
     used_up: bool = False
     """An outage was waited for as long as that is worth; what is tried after it gets a moment, until something succeeds."""
+    reason: str = ""
+    """Why the source is paused, as it was told; batches that are written together are paused together."""
+    told: float = 0.0
 
     async def with_(self, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do *work* until it is done. Only for work that is safe to repeat whatever became of the attempt before."""
@@ -94,8 +97,6 @@ class _Attempts:
     patience: Patience
     outages: bool = True
     paused_since: float | None = None
-    reason: str = ""
-    told: float = 0.0
     conflicts: Iterator[float] = field(init=False)
     outage: Iterator[float] = field(init=False)
     moment: Iterator[float] = field(init=False)
@@ -133,15 +134,15 @@ class _Attempts:
         now = self.patience.clock()
         if self.paused_since is None:
             self.paused_since = now
-        reason = error.code if isinstance(error, DatabasePaused) else self.reason
-        if reason != self.reason or now - self.told >= self.patience.waits.tell_again:
+        reason = error.code if isinstance(error, DatabasePaused) else self.patience.reason
+        if reason != self.patience.reason or now - self.patience.told >= self.patience.waits.tell_again:
             self._tell(error, reason, now)
         self.pauses += 1
         longest = len(self.patience.waits.pause) - 1
         return jittered(self.patience.waits.pause[min(self.pauses - 1, longest)])
 
     def _tell(self, error: DatabaseUnavailable, reason: str, now: float) -> None:
-        self.reason, self.told = reason, now
+        self.patience.reason, self.patience.told = reason, now
         log.warning(
             "source.paused",
             source=self.patience.source,
@@ -152,10 +153,12 @@ class _Attempts:
         )
 
     def over(self) -> None:
-        self.patience.used_up = False
-        if self.paused_since is not None:
-            seconds = round(self.patience.clock() - self.paused_since, 1)
-            log.info("source.resumed", source=self.patience.source, reason=self.reason, paused_s=seconds)
+        patience = self.patience
+        patience.used_up = False
+        if self.paused_since is not None and patience.reason:
+            seconds = round(patience.clock() - self.paused_since, 1)
+            log.info("source.resumed", source=patience.source, reason=patience.reason, paused_s=seconds)
+            patience.reason = ""
 
 
 def jittered(seconds: float) -> float:

@@ -155,6 +155,29 @@ async def test_the_next_batch_is_told_of_one_that_has_failed():
             await taking.take(haul(2))
 
 
+class FailsLate(Session):
+    """The first batch fails when the one behind it is being written."""
+
+    async def commit(self, place, batch):
+        if place == 0:
+            await self.until_begun(1)
+            raise LeaseLost
+        return await super().commit(place, batch)
+
+
+async def test_a_failure_that_was_told_is_not_followed_by_waiting_for_those_behind_it():
+    """Their turn never comes: the batch before them is not committed, and will not be."""
+    session = FailsLate()
+    session.may_commit.release()
+    async with asyncio.timeout(30):
+        with pytest.raises(LeaseLost):  # noqa: PT012  # which of them raises is a matter of time
+            async with lanes(session) as taking:
+                for number in range(3):
+                    await taking.take(haul(number))
+    assert session.committed == []
+    assert commits_under_way() == 0
+
+
 async def test_cancelling_leaves_no_batch_behind():
     session = Session()
 
