@@ -208,7 +208,8 @@ def _translate(error: Exception, place: str) -> SourceError:
         case exceptions.PreconditionError() | exceptions.NotModifiedError():
             return _replaced(place)
         case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
-            return AuthenticationFailed(f"the store refuses: {said}", place=place, hint=_CREDENTIALS_HINT)
+            hint = "Check which credentials are sent (`storage`, AWS_...), and what they may read"
+            return AuthenticationFailed(f"the store refuses: {said}", place=place, hint=hint)
         case exceptions.InvalidPathError() | exceptions.UnknownConfigurationKeyError() | ValueError():
             return PermanentSourceError(f"this is not usable: {said}", place=place, hint=_LOCATION_HINT)
         case _:
@@ -240,4 +241,4 @@ def _of_request(text: str, said: str, place: str) -> SourceError:
 def _said(error: Exception) -> str:
     """What went wrong in the end; before it the library says what it did, behind it are debugging notes."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return for_people(text.rsplit(" - ", 1)[-1].split(": <", 1)[0])[:_SHOWN]
+    return for_people(text.rsplit(" - ", 1)[-1].split(": <", 1)[0]).rstrip(": ")[:_SHOWN]
