@@ -52,6 +52,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        try:
+            self._serve()
+        except ConnectionError:  # the reader has what it wanted
+            self.close_connection = True
+
+    def _serve(self) -> None:
         file = self.served
         file.requests.append((self.path, dict(self.headers.items())))
         if self.path in file.redirects:
@@ -89,13 +95,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         cut = file.cuts.pop(0) if file.cuts and status in {200, 206} else None
-        try:
-            if plain or file.framing == "close":
-                self.wfile.write(body[:cut])
-            else:
-                self._send_chunks(body[:cut], whole=cut is None)
-        except ConnectionError:  # the reader has what it wanted
-            self.close_connection = True
+        if plain or file.framing == "close":
+            self.wfile.write(body[:cut])
+        else:
+            self._send_chunks(body[:cut], whole=cut is None)
         if cut is not None or (not plain and file.framing == "close"):
             self.close_connection = True
 
