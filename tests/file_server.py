@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -51,13 +51,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     served: ServedFile
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):
-        try:
-            self._serve()
-        except ConnectionError:  # the reader has what it wanted
-            self.close_connection = True
+    def handle(self):
+        with suppress(ConnectionError):  # the reader has what it wanted
+            super().handle()
 
-    def _serve(self) -> None:
+    def do_GET(self):
         file = self.served
         file.requests.append((self.path, dict(self.headers.items())))
         if self.path in file.redirects:
