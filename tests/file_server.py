@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -40,14 +40,20 @@ def serve_file(file: ServedFile) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     served: ServedFile
     protocol_version = "HTTP/1.1"
+
+    def handle(self):
+        with suppress(ConnectionError):  # the reader has what it wanted
+            super().handle()
 
     def do_GET(self):
         file = self.served
@@ -87,13 +93,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         cut = file.cuts.pop(0) if file.cuts and status in {200, 206} else None
-        try:
-            if plain or file.framing == "close":
-                self.wfile.write(body[:cut])
-            else:
-                self._send_chunks(body[:cut], whole=cut is None)
-        except ConnectionError:  # the reader has what it wanted
-            self.close_connection = True
+        if plain or file.framing == "close":
+            self.wfile.write(body[:cut])
+        else:
+            self._send_chunks(body[:cut], whole=cut is None)
         if cut is not None or (not plain and file.framing == "close"):
             self.close_connection = True
 
@@ -143,7 +146,9 @@ def serve_stalling(stalled: threading.Event) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        released.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            released.set()
+            server.shutdown()
+            thread.join()

@@ -248,6 +248,15 @@ def test_bodies_that_break_off_and_passing_refusals_are_asked_for_again(declared
         assert rest(file) == CONTENT
 
 
+def test_a_store_that_does_not_know_if_match_is_seen_through(declared):
+    with (
+        store_server(CONTENT, [], etags=['"one"', '"one"', '"two"']) as (address, _),
+        opened(declared("x.csv", endpoint=address, anonymous=True)) as file,
+        pytest.raises(SourceChanged, match="replaced"),
+    ):
+        rest(file)
+
+
 @pytest.mark.anyio
 async def test_the_first_page_can_be_looked_at(put, declared):
     put("x.csv", CONTENT)
@@ -257,7 +266,7 @@ async def test_the_first_page_can_be_looked_at(put, declared):
 
 @contextmanager
 def store_server(
-    content: bytes, statuses: list[int], cuts: list[int] | None = None
+    content: bytes, statuses: list[int], cuts: list[int] | None = None, etags: list[str] | None = None
 ) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """A store with one object that refuses (*statuses*) and breaks off (*cuts*) as it is told; yields its requests, too."""
     requests: list[dict[str, str]] = []
@@ -276,7 +285,7 @@ def store_server(
         def answer(self, body: bytes, status: int, span: str | None = None) -> None:
             requests.append({name.lower(): value for name, value in self.headers.items()})
             self.send_response(statuses.pop(0) if statuses else status)
-            self.send_header("ETag", '"one"')
+            self.send_header("ETag", etags.pop(0) if etags else '"one"')
             self.send_header("Last-Modified", "Wed, 25 Nov 2026 20:00:00 GMT")
             self.send_header("Content-Length", str(len(body)))
             if span:
@@ -292,6 +301,8 @@ def store_server(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", requests
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", requests
+        finally:
+            server.shutdown()
+            thread.join()

@@ -97,7 +97,7 @@ def open_object(file: BucketObject) -> StoredFile:
     version = {"etag": meta["e_tag"], "last_modified": meta["last_modified"].isoformat()}
 
     def fetch(start: int, length: int) -> bytes:
-        return loop.run(_range(store, file, meta["e_tag"], start, length))
+        return loop.run(_range(store, file, meta, start, length))
 
     return StoredFile(
         name=file.file_name,
@@ -168,14 +168,26 @@ async def _head(store: S3Store, key: str) -> Any:
     return await obstore.head_async(store, key)
 
 
-async def _range(store: S3Store, file: BucketObject, etag: str | None, start: int, length: int) -> bytes:
+async def _range(store: S3Store, file: BucketObject, opened: Any, start: int, length: int) -> bytes:
     with _translated(file.place):
-        options: Any = {"range": (start, start + length), "if_match": etag}
+        options: Any = {"range": (start, start + length), "if_match": opened["e_tag"]}
         answer = await obstore.get_async(store, file.key, options=options)
         data = bytes(await answer.bytes_async())
+    if any(
+        answer.meta[name] != opened[name] for name in ("e_tag", "size")
+    ):  # some stores do not know If-Match
+        raise _replaced(file.place)
     if len(data) != length:
         raise TruncatedContent(f"{len(data)} of {length} bytes came, from byte {start} on", place=file.place)
     return data
+
+
+def _replaced(place: str) -> SourceChanged:
+    return SourceChanged(
+        "the object was replaced while it was being read",
+        place=place,
+        hint="Nothing of the mixed state was taken; run again",
+    )
 
 
 @contextmanager
@@ -194,13 +206,10 @@ def _translate(error: Exception, place: str) -> SourceError:
         case FileNotFoundError():
             return PermanentSourceError("there is no such object", place=place, hint=_LOCATION_HINT)
         case exceptions.PreconditionError() | exceptions.NotModifiedError():
-            return SourceChanged(
-                "the object was replaced while it was being read",
-                place=place,
-                hint="Nothing of the mixed state was taken; run again",
-            )
+            return _replaced(place)
         case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
-            return AuthenticationFailed(f"the store refuses: {said}", place=place, hint=_CREDENTIALS_HINT)
+            hint = "Check which credentials are sent (`storage`, AWS_...), and what they may read"
+            return AuthenticationFailed(f"the store refuses: {said}", place=place, hint=hint)
         case exceptions.InvalidPathError() | exceptions.UnknownConfigurationKeyError() | ValueError():
             return PermanentSourceError(f"this is not usable: {said}", place=place, hint=_LOCATION_HINT)
         case _:
@@ -232,4 +241,4 @@ def _of_request(text: str, said: str, place: str) -> SourceError:
 def _said(error: Exception) -> str:
     """What went wrong in the end; before it the library says what it did, behind it are debugging notes."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return for_people(text.rsplit(" - ", 1)[-1].split(": <", 1)[0])[:_SHOWN]
+    return for_people(text.rsplit(" - ", 1)[-1].split(": <", 1)[0]).rstrip(": ")[:_SHOWN]

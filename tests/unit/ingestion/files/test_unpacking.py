@@ -32,6 +32,12 @@ PACKS: dict[Compression, Pack] = {
     Compression.XZ: partial(lzma.compress, preset=0),
     Compression.ZSTD: partial(compress, options={CompressionParameter.checksum_flag: 1}),
 }
+DEFAULTS: dict[Compression, Pack] = {
+    Compression.GZIP: gzip.compress,
+    Compression.BZIP2: bz2.compress,
+    Compression.XZ: lzma.compress,
+    Compression.ZSTD: partial(compress, level=12),
+}
 SUFFIXES = {
     Compression.GZIP: ".gz",
     Compression.BZIP2: ".bz2",
@@ -140,6 +146,14 @@ def test_a_bomb_is_refused_in_bounded_memory(compression: Compression, tmp_path:
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()
+
+
+@every_compression
+def test_rows_of_thousands_of_empty_cells_are_no_bomb(compression: Compression, tmp_path: Path) -> None:
+    path = tmp_path / f"a{SUFFIXES[compression]}"
+    content = b"".join(b"%d" % n + b"," * 10_000 + b"\n" for n in range(2_000))
+    path.write_bytes(DEFAULTS[compression](content))
+    assert rest(opened(path)) == content
 
 
 @pytest.mark.parametrize("compression", [Compression.GZIP, Compression.ZSTD])
