@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +60,7 @@ async def test_an_unknown_source_is_named_with_its_nearest(service):
 
 
 async def test_a_missing_file_is_a_failed_run_that_says_which(service, table, db):
-    table.location.unlink()
+    Path(table.location).unlink()
     report = await service.ingest("table")
 
     assert (report.status, report.error_code) == (RunStatus.FAILED, "source_refused")

@@ -1,14 +1,26 @@
-"""In which order the batches of a session become visible, and at which dataset version: places in, turns out.
+"""In which order the batches of a session are written and become visible, and at which dataset version: places in, turns out.
 
-Batches are written together, each in a transaction of its own. What makes one visible (the checkpoint, the counters, the commit)
-happens in its turn, when the one before is committed.
+Batches are written together, each in a transaction of its own, and pass through the same stages one behind the other: while one
+writes raw rows, the next writes dataset rows. So ids grow in the order of arrival, and no two get in each other's way at
+the end of a table. What makes a batch visible (the checkpoint, the counters, the commit) waits until the one before is committed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum, auto
 
 from kasparro.schemas.ingest import Place
+
+
+class Stage(Enum):
+    """What is done by one batch at a time."""
+
+    DATASET = auto()
+    RAW = auto()
+    COMMIT = auto()
 
 
 class CommitOrder:
@@ -16,7 +28,7 @@ class CommitOrder:
 
     def __init__(self, committed: int = 0, version: int = 0) -> None:
         self._next = committed
-        self._committed = committed
+        self._past = dict.fromkeys(Stage, committed)
         self._version = version
         self._versions: dict[Place, int] = {}
         self._moved = asyncio.Condition()
@@ -39,14 +51,29 @@ class CommitOrder:
             self._versions[place] = self._version
         return self._versions[place]
 
+    @asynccontextmanager
+    async def in_turn(self, stage: Stage, place: Place) -> AsyncIterator[None]:
+        """Go through *stage* behind the batch before. One that fails here lets the others pass; trying again it need not wait."""
+        await self._turn(stage, place)
+        try:
+            yield
+        finally:
+            await self._done(stage, place)
+
     async def turn(self, place: Place) -> None:
         """Wait until the batch before *place* is committed."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._committed >= place)
+        await self._turn(Stage.COMMIT, place)
 
     async def done(self, place: Place) -> None:
         """The batch at *place* is committed."""
+        self._versions.pop(place, None)
+        await self._done(Stage.COMMIT, place)
+
+    async def _turn(self, stage: Stage, place: Place) -> None:
         async with self._moved:
-            self._committed = place + 1
-            self._versions.pop(place, None)
+            await self._moved.wait_for(lambda: self._past[stage] >= place)
+
+    async def _done(self, stage: Stage, place: Place) -> None:
+        async with self._moved:
+            self._past[stage] = max(self._past[stage], place + 1)
             self._moved.notify_all()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -143,7 +144,8 @@ class PostgresSession:
         lease = self._lease
         async with self._database.driver_transaction() as connection:
             require(await leases.is_free(connection, lease, place))
-            await writes.write_rows(connection, self._table, lease, batch, version)
+            in_turn = partial(self._order.in_turn, place=place)
+            await writes.write_rows(connection, self._table, lease, batch, version, in_turn)
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)

@@ -7,6 +7,7 @@ may go on beside the batch before; `write_progress` waits for its turn. Arrays g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +19,7 @@ from kasparro.core.errors import KeysTaken
 from kasparro.schemas.ingest import REJECTED, Batch, Cursor, Landed, Reject, RunId, SourceName
 from kasparro.storage import copy_format as binary
 from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
+from kasparro.storage.commit_order import Stage
 from kasparro.storage.leases import Lease
 from kasparro.storage.raw_tables import DATASET_COLUMNS, RawTable, dataset_rows, place_values, raw_rows
 
@@ -83,18 +85,30 @@ WHERE raw.source = %(source)s AND raw.external_id = u.id AND raw.processed <> u.
 """
 
 
+def at_once(_stage: Stage) -> AbstractAsyncContextManager[None]:
+    """Wait for nobody."""
+    return nullcontext()
+
+
 async def write_rows(
-    connection: Connection, table: RawTable, lease: Lease, batch: Batch, version: int | None
+    connection: Connection,
+    table: RawTable,
+    lease: Lease,
+    batch: Batch,
+    version: int | None,
+    in_turn: Callable[[Stage], AbstractAsyncContextManager[None]] = at_once,
 ) -> None:
     """The records of a batch, stamped with the dataset *version* that it makes."""
-    if version is not None:
-        await copy_dataset(connection, lease.source, version, batch.new)
-        await upsert_dataset(connection, lease.source, version, batch.changed)
-    if batch.replay:
-        await mark_raw(connection, table, lease.source, batch.changed)
-    else:
-        await copy_raw(connection, table, lease.source, lease.run_id, batch.new)
-        await upsert_raw(connection, table, lease.source, lease.run_id, batch.changed)
+    async with in_turn(Stage.DATASET):
+        if version is not None:
+            await copy_dataset(connection, lease.source, version, batch.new)
+            await upsert_dataset(connection, lease.source, version, batch.changed)
+    async with in_turn(Stage.RAW):
+        if batch.replay:
+            await mark_raw(connection, table, lease.source, batch.changed)
+        else:
+            await copy_raw(connection, table, lease.source, lease.run_id, batch.new)
+            await upsert_raw(connection, table, lease.source, lease.run_id, batch.changed)
 
 
 async def write_progress(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kasparro.storage.commit_order import CommitOrder
+from kasparro.storage.commit_order import CommitOrder, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +23,38 @@ async def test_a_turn_comes_when_the_batch_before_is_done():
     await order.done(first)
 
     await waiting
+
+
+async def test_a_stage_is_gone_through_one_behind_the_other():
+    order = CommitOrder()
+    first, second = order.next_place(), order.next_place()
+    seen = []
+
+    async def go(place):
+        for stage in (Stage.DATASET, Stage.RAW):
+            async with order.in_turn(stage, place):
+                seen.append((stage, place))
+                await asyncio.sleep(0)
+
+    await asyncio.gather(go(second), go(first))
+
+    assert [place for stage, place in seen if stage is Stage.DATASET] == [first, second]
+    assert [place for stage, place in seen if stage is Stage.RAW] == [first, second]
+    assert seen.index((Stage.DATASET, second)) < seen.index((Stage.RAW, second))
+
+
+async def test_a_batch_that_fails_in_a_stage_lets_the_next_one_pass_and_need_not_wait_when_it_comes_again():
+    order = CommitOrder()
+    first, second = order.next_place(), order.next_place()
+    with pytest.raises(ZeroDivisionError):
+        async with order.in_turn(Stage.RAW, first):
+            raise ZeroDivisionError
+
+    async with order.in_turn(Stage.RAW, second):
+        pass
+
+    async with order.in_turn(Stage.RAW, first):
+        pass
 
 
 async def test_versions_follow_the_places_and_skip_what_changes_nothing():
