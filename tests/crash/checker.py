@@ -8,6 +8,7 @@ sighting · I11 who changes nothing writes nothing · I12 nothing is left behind
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -96,7 +97,8 @@ def check_positions(connection: psycopg.Connection[Any], batches: list[Committed
         )
     for reading in readings(batches):
         cursors = [json.dumps(batch.cursor, sort_keys=True) for batch in reading if batch.cursor is not None]
-        hold("I5", len(cursors) == len(set(cursors)), f"the checkpoint came back to where it was: {cursors}")
+        moves = [cursor for cursor, _ in itertools.groupby(cursors)]
+        hold("I5", len(moves) == len(set(moves)), f"the checkpoint came back to where it was: {moves}")
     row = connection.execute("SELECT cursor, status FROM etl_checkpoint").fetchone()
     if batches and row is not None:
         at = (batches[-1].cursor, batches[-1].status)

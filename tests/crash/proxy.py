@@ -62,7 +62,7 @@ class Proxy:
     struck: asyncio.Event = field(default_factory=asyncio.Event)
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
     _losing: bool = False
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _all: list[asyncio.StreamWriter] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
@@ -75,8 +75,9 @@ class Proxy:
         for task in set(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in set(self._writers):
+        for writer in self._all:
             writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._all), return_exceptions=True)
         await self._server.wait_closed()
 
     @property
@@ -98,13 +99,13 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._writers.add(writer)
+        self._all.append(writer)
         try:
             server_reader, server_writer = await self._connect()
         except OSError:
             writer.close()
             return
-        self._writers.add(server_writer)
+        self._all.append(server_writer)
         pipes = [
             asyncio.create_task(self._pipe("up", reader, server_writer, writer)),
             asyncio.create_task(self._pipe("down", server_reader, writer, writer)),
@@ -119,7 +120,6 @@ class Proxy:
             await asyncio.gather(*pipes, return_exceptions=True)
             for each in (writer, server_writer):
                 each.close()
-                self._writers.discard(each)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = urlsplit(self.upstream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import threading
@@ -137,7 +138,7 @@ class Scene:
 
     async def check_recovery(self, **more: Any) -> None:
         """The whole procedure after a fault: what is there now, one more run, what is there then."""
-        checker.wait_until_gone(self.url)
+        await asyncio.to_thread(checker.wait_until_gone, self.url)
         self.check_instant()
         await self.recover(**more)
         self.check_end()

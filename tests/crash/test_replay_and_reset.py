@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import signal
 
@@ -19,7 +20,7 @@ STEPS = (
     "session",
     "archive_read",
     "archive_differing",
-    "known",
+    "advance",
     "commit",
     "mark_raw",
     "quarantine",
@@ -59,6 +60,8 @@ async def test_a_reset_that_was_killed_has_happened_or_has_not(scenes, when):
     await scene.run(Failpoint("commit", "before", 4))
     checker.wait_until_gone(scene.url)
     before = checkpoint(scene.url)
+    with psycopg.connect(scene.url, autocommit=True) as connection:
+        connection.execute("UPDATE source_lease SET expires_at = now() - interval '1 second'")
     assert await scene.run(Failpoint("reset", when), work="reset", wait_for_lease=20.0) == -signal.SIGKILL
     assert checkpoint(scene.url) == (before if when == "before" else (None, "idle"))
     await scene.recover()
@@ -78,8 +81,8 @@ async def test_a_run_cannot_be_reset_under_its_feet(scenes):
     scene = scenes("csv")
     victim = scene.start(Failpoint("known", "after", 2, Action.HANG))
     with psycopg.connect(scene.url, autocommit=True) as connection:
-        while connection.execute("SELECT batch_seq FROM source_lease").fetchone() == (0,):
-            pass
+        while connection.execute("SELECT holder IS NOT NULL FROM source_lease").fetchone() == (False,):
+            await asyncio.sleep(0.01)
     assert await scene.run(work="reset") != DONE
     victim.kill()
     assert await victim.ended() == -signal.SIGKILL

@@ -62,11 +62,11 @@ async def test_a_record_that_kills_every_worker_fails_its_run_and_says_where(dat
         "csv",
         catalog(tmp_path),
         str(tmp_path / "log"),
-        (Failpoint("known", "after", 3),),
+        (Failpoint("advance", "before", 3),),
         work="worker",
     )
     assert await Victim(orders).start().ended() == -signal.SIGKILL
-    orders = replace(orders, faults=(Failpoint("known", "after", 1),))
+    orders = replace(orders, faults=(Failpoint("advance", "before", 1),))
     for _ in range(MAX_TAKEOVERS):
         assert await Victim(orders).start().ended() == -signal.SIGKILL
 

@@ -57,6 +57,7 @@ NEVER_ENDED = NEVER_BEGUN
 
 QUICK = Pace(heartbeat=0.1, silent_for=0.8, poll=0.1, maintenance=0.1, busy=0.1, backoff=0.2, grace=20.0)
 
+QUICKLY = {"attempts": 2, "base": "10ms", "max": "10ms"}
 MAP = {"title": "name", "published_at": "when"}
 
 
@@ -85,7 +86,7 @@ def declaration(orders: Orders) -> SourceDeclaration:
     if orders.kind == SourceKind.API:
         pages = {"type": "page", "param": "page", "start": 1}
         return ApiSource.model_validate(
-            {"name": NAME, "url": f"{orders.place}/items", "pagination": pages, "map": MAP}
+            {"name": NAME, "url": f"{orders.place}/items", "pagination": pages, "map": MAP, "retry": QUICKLY}
         )
     if orders.kind == SourceKind.CSV:
         return CsvSource.model_validate({"name": NAME, "path": orders.place, "key": ["id"], "map": MAP})
