@@ -193,7 +193,7 @@ def last_write_wins(_: float) -> None:
     held: list[tuple[Batch, int | None]] = []
 
     async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
-        if not held:
+        if place == 0:
             held.append((batch, version))
             return batch.counters
         if not batch.complete:
@@ -218,7 +218,7 @@ def succeeded_too_early(_: float) -> None:
 MUTANTS: Final = {
     "M1": Mutant("checkpoint before data", ("I2", "I1"), checkpoint_first),
     "M2": Mutant("data before checkpoint, without a key", ("I1",), data_first_without_key, WITHOUT_KEYS),
-    "M3": Mutant("an unknown commit is sent again without looking", ("I5", "I3"), never_looks),
+    "M3": Mutant("an unknown commit is sent again without looking", ("I3", "I5", "I8"), never_looks),
     "M4": Mutant("a lease without fencing", ("I6",), without_fencing),
     "M5": Mutant("a lease without an end", ("I4",), without_expiry),
     "M6": Mutant("the end of the lease by the clock of the worker", ("I4",), own_clock),

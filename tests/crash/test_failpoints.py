@@ -40,7 +40,7 @@ def points(action: Action, nths: tuple[int, ...]) -> list[Failpoint]:
 
 
 KILLS = chosen(
-    [(kind, point) for kind in ("api", "csv") for point in points(Action.KILL, (1, 2, 5))], at_most=96
+    [(kind, point) for kind in ("api", "csv") for point in points(Action.KILL, (1, 2, 5))], at_most=90
 )
 RAISES = chosen(
     [(kind, point) for kind in ("api", "csv") for point in points(Action.RAISE, (2,))], at_most=24

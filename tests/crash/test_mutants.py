@@ -39,7 +39,7 @@ async def undisturbed(scene: Scene, mutant: str | None) -> None:
 
 async def answer_lost(scene: Scene, mutant: str | None) -> None:
     """Of each COMMIT in turn; some of them are a batch's."""
-    for commit in (6, 7, 8, 9):
+    for commit in range(6, 16):
         await scene.run_through(Plan(Harm.LOSE_COMMIT, nth=commit), mutant=mutant, wait_for_lease=20.0)
         scene.check_instant()
     await scene.recover(mutant=mutant)

@@ -81,7 +81,7 @@ async def test_a_run_cannot_be_reset_under_its_feet(scenes):
     scene = scenes("csv")
     victim = scene.start(Failpoint("known", "after", 2, Action.HANG))
     with psycopg.connect(scene.url, autocommit=True) as connection:
-        while connection.execute("SELECT holder IS NOT NULL FROM source_lease").fetchone() == (False,):
+        while connection.execute("SELECT holder IS NOT NULL FROM source_lease").fetchone() == (False,):  # noqa: ASYNC110  # the database tells nobody
             await asyncio.sleep(0.01)
     assert await scene.run(work="reset") != DONE
     victim.kill()
