@@ -20,6 +20,7 @@ from kasparro.core.errors import SourceError, StorageError
 from kasparro.ingestion.ports import Source
 from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
 from kasparro.storage import leases, ledger, writes
+from kasparro.storage.commit_order import Stage
 from kasparro.storage.ingest_store import PostgresSession
 
 ONLY_THE_CURSOR: Final = (
@@ -195,6 +196,9 @@ def last_write_wins(_: float) -> None:
     async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
         if place == 0:
             held.append((batch, version))
+            for stage in (Stage.DATASET, Stage.RAW):
+                async with self._order.in_turn(stage, place):
+                    pass
             return batch.counters
         if not batch.complete:
             return await real_commit(self, place, batch, version)
