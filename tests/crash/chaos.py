@@ -32,7 +32,7 @@ from crash.victim import DONE
 from kasparro.storage import schema
 
 STEPS = ("known", "commit", "write_rows", "copy_dataset", "copy_raw", "advance", "move_checkpoint", "count")
-BATCHES_A_KILL = 4
+BATCHES_A_KILL = 8
 FULL_CHECKS = 10
 """Between the first and the last, so many times the whole dataset is compared with the oracle."""
 
