@@ -48,7 +48,7 @@ def test_stray_zero_bytes_are_not_utf_16(content: bytes) -> None:
 def test_a_character_cut_at_the_end_of_the_sample_is_no_fault() -> None:
     cut = "drinks\nCoffee from the Café é".encode()[:-1]
     assert detect(cut, complete=False).name == "utf-8"
-    assert detect(cut, complete=True).how == "guess"
+    assert detect("drinks\nCoffee from the Caf\u00e9".encode()[:-1], complete=False).name == "utf-8"
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,21 @@ def test_a_byte_order_mark_that_contradicts_the_declaration_is_refused() -> None
 def test_what_is_no_encoding_of_text_files_is_refused(name: str) -> None:
     with pytest.raises(PermanentSourceError, match="not an encoding"):
         declared_encoding(name, b"", "f")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"\xff", b"\xed\xa0\x80", b"\xe9", b"\xc3", b"\xf5\x80\x80\x80", b"\x80"],
+)
+def test_utf_8_with_a_fault_in_it_stays_utf_8(bad: bytes) -> None:
+    """A guess would make other text of every row, and say nothing; now one row is a reject."""
+    good = "".join(f"{number},caf\u00e9 {number}\n" for number in range(5)).encode()
+
+    found = detect(b"id,name\n" + good + b"9," + bad + b"\n" + good, complete=True)
+
+    assert (found.name, found.how) == ("utf-8", "utf-8")
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\xed\xa0\x80", b"\xc3", b"\xff\xfe"])
+def test_a_few_stray_bytes_are_no_reason_to_guess(bad: bytes) -> None:
+    assert detect(b"id,name\n1,a\n2," + bad + b"\n3,b\n", complete=True).name == "utf-8"

@@ -76,8 +76,9 @@ def declared_encoding(name: str, head: bytes, place: str) -> Encoding:
 def detect_encoding(head: bytes, place: str, *, complete: bool) -> Encoding:
     """Tell the encoding from *head*, the first bytes of a file; *complete* when they are all of it.
 
-    Byte order mark, zero bytes in regular places (UTF-32, UTF-16), strict UTF-8, and then a guess. Raises `UnexpectedContent`
-    when there is nothing to go by: a wrong guess would be a silent change.
+    Byte order mark, zero bytes in regular places (UTF-32, UTF-16), UTF-8, and then a guess. UTF-8 with faults in it stays
+    UTF-8, and so does what no guess is good enough for: its rows are rejects, which a wrong guess would hide. Raises
+    `UnexpectedContent` for what is no text.
     """
     for mark, codec in _BOMS:
         if head.startswith(mark):
@@ -87,8 +88,16 @@ def detect_encoding(head: bytes, place: str, *, complete: bool) -> Encoding:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=complete)
     except UnicodeDecodeError:
-        return _encoding(_guess(head, place), "guess", 0)
+        if not _is_utf8_with_faults(head) and (guess := _guess(head, place)):
+            return _encoding(guess, "guess", 0)
     return _encoding("utf-8", "utf-8", 0)
+
+
+def _is_utf8_with_faults(head: bytes) -> bool:
+    """Say whether at least half of what is not ASCII is UTF-8: text in another encoding hardly ever looks like it by chance."""
+    characters = [character for character in head.decode("utf-8", "surrogateescape") if character > "\x7f"]
+    faults = sum("\udc80" <= character <= "\udcff" for character in characters)
+    return 2 * faults <= len(characters)
 
 
 def _known_codec(name: str, place: str) -> str:
@@ -141,8 +150,8 @@ def _zero_bytes(head: bytes) -> str | None:
     return None
 
 
-def _guess(head: bytes, place: str) -> str:
-    """Guess from the lines that are not ASCII: they are what the encodings differ in."""
+def _guess(head: bytes, place: str) -> str | None:
+    """Guess from the lines that are not ASCII, which are what the encodings differ in; None without enough to go by."""
     lines = [line for line in head.split(b"\n") if not line.isascii()]
     sample = b"\n".join(lines[:2000])[:65536] if len(lines) > 1 else lines[0][:65536]
     if _BINARY.search(sample):
@@ -152,9 +161,9 @@ def _guess(head: bytes, place: str) -> str:
     western = next((match for match in matches if "cp1252" in match.could_be_from_charset), None)
     if _looks_western(sample) and _little_speaks_against(sample, western, best):
         return "cp1252"
-    if best is None:
-        raise _unknown(place)
-    return best.encoding.replace("_", "-") if best.encoding.startswith("utf") else best.encoding
+    if best is None or best.encoding.startswith("utf") or sum(sample.translate(_IS_HIGH)) < _FEW:
+        return None
+    return best.encoding
 
 
 def _little_speaks_against(sample: bytes, western: CharsetMatch | None, best: CharsetMatch | None) -> bool:
@@ -179,7 +188,7 @@ def _looks_western(sample: bytes) -> bool:
 
 def _unknown(place: str) -> UnexpectedContent:
     return UnexpectedContent(
-        "the file is not UTF-8, and its encoding cannot be told from its beginning",
+        "the file is no text in UTF-8, and its encoding cannot be told from its beginning",
         place=place,
         hint="Declare `encoding`, for example cp1252 or shift_jis",
     )
