@@ -18,6 +18,7 @@ from kasparro.core.errors import KeysTaken, RecordRefused
 from kasparro.ingestion.batching import Haul
 from kasparro.ingestion.ports import IngestSession
 from kasparro.ingestion.prepare import Identified, Recipe, identify, prepare
+from kasparro.ingestion.run_thread import computed
 from kasparro.schemas.ingest import Batch, Place, RunCounters, Stored
 
 LANES: Final = 2
@@ -63,10 +64,10 @@ class Lanes:
 
     async def take(self, haul: Haul) -> None:
         """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch before."""
-        identified = await asyncio.to_thread(identify, self._recipe, haul)
+        identified = await computed(identify, self._recipe, haul)
         await self._until(lambda: all(batch.keys.isdisjoint(identified.keys) for batch in self._under_way))
         stored = await self._session.known(identified.records)
-        batch = await asyncio.to_thread(prepare, self._recipe, haul, identified, stored)
+        batch = await computed(prepare, self._recipe, haul, identified, stored)
         await self._until(lambda: len(self._under_way) < self._lanes)
         writing = self._write(self._session.next_place(), batch, haul, identified, stored)
         self._under_way.append(_UnderWay(identified.keys, asyncio.create_task(writing, name="commit")))
@@ -91,7 +92,7 @@ class Lanes:
                     raise
                 looked_again = True
                 stored = await self._session.known(identified.records)
-            batch = await asyncio.to_thread(prepare, recipe, haul, identified, stored)
+            batch = await computed(prepare, recipe, haul, identified, stored)
         self._committed(counters)
 
     async def _until(self, reached: Callable[[], bool]) -> None:

@@ -34,6 +34,7 @@ from kasparro.ingestion.batching import Pace, hauls
 from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.ports import IngestSession, IngestStore, Source
 from kasparro.ingestion.prepare import Recipe
+from kasparro.ingestion.run_thread import run_thread
 from kasparro.schemas.events import BatchCommitted, Observer, PageFetched, RunEnded, RunStarted, unobserved
 from kasparro.schemas.ingest import (
     Cursor,
@@ -85,12 +86,13 @@ async def run_etl(job: Job, session: IngestSession, recipe: Recipe, after: Curso
     def committed(counters: RunCounters) -> None:
         job.observe(BatchCommitted(job.name, job.run_id, counters))
 
-    async with (
-        aclosing(hauls(pages, after, job.pace, job.stop)) as batches,
-        Lanes(session, recipe, committed) as lanes,
-    ):
-        async for haul in batches:
-            await lanes.take(haul)
+    with run_thread():
+        async with (
+            aclosing(hauls(pages, after, job.pace, job.stop)) as batches,
+            Lanes(session, recipe, committed) as lanes,
+        ):
+            async for haul in batches:
+                await lanes.take(haul)
 
 
 async def run_etl_with_backoff(job: Job, store: IngestStore, sleep: Sleep = asyncio.sleep) -> RunReport:

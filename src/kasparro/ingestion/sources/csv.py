@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from kasparro.core.errors import SourceError
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.csv.turns import CsvReading
+from kasparro.ingestion.run_thread import computed
 from kasparro.schemas.ingest import Cursor, Page
 
 
@@ -26,9 +27,10 @@ class CsvPages:
         held here, the one that is handed over. Raises `SourceChanged` when a file changes meanwhile.
         """
         worker = _Worker(self._declaration, self._page_size, after)
+        far = "://" in self._declaration.path  # waits for a network, and would have the run wait with it
         try:
             while True:
-                page = await asyncio.to_thread(worker.next_page)
+                page = await (asyncio.to_thread if far else computed)(worker.next_page)
                 yield page
                 if page.last:
                     return
