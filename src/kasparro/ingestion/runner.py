@@ -181,6 +181,6 @@ async def observed(job: Job, pages: AsyncGenerator[Page]) -> AsyncGenerator[Page
     """Pass the pages on, telling the observer of each."""
     async with aclosing(pages):
         async for page in pages:
-            found = len(page.records) + len(page.rejects)
+            found = len(page.records) + len(page.rejects) + page.unchanged
             job.observe(PageFetched(job.name, found, page.size, page.total, page.total_size))
             yield page
