@@ -23,6 +23,8 @@ from kasparro.core.redaction import for_people, redact_text
 
 DEFECT: Final = 1
 INTERRUPTED: Final = 130
+THREAD_SWITCH: Final = 0.001
+"""Seconds a thread that computes may keep the others waiting: the one that feeds PostgreSQL needs a moment, and often."""
 
 app = typer.Typer(cls=CommandTable, no_args_is_help=True, rich_markup_mode="rich")
 
@@ -47,10 +49,6 @@ def options(
     """Many sources in, one traceable dataset in PostgreSQL out, served live over HTTP."""
     del version
     context.obj = config
-
-
-THREAD_SWITCH: Final = 0.001
-"""Seconds a thread that computes may keep the others waiting: the one that feeds PostgreSQL needs a moment, and often."""
 
 
 def run() -> None:

@@ -72,7 +72,7 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
         array = as_array(payloads)
         if array is None:
             return None
-        digests = [blake2b(payload, digest_size=HASH_BYTES).digest() for payload in payloads]
+        digests = list(map(payload_hash, payloads))
         if declaration.key is None and DEFAULT_NAME not in array:
             repeats = [record.repeat for record in records]
             return list(map(Keyed, map(_by_content, digests, repeats), digests, records))

@@ -86,9 +86,8 @@ class Lanes:
                     raise
                 recipe = recipe.without(error.records)
             except KeysTaken:
-                if (
-                    looked_again
-                ):  # it is not the key that is taken: a unique index of somebody else's, or a defect
+                # Twice: it is not the key that is taken, but a unique index of somebody else's, or a defect.
+                if looked_again:
                     raise
                 looked_again = True
                 stored = await self._session.known(identified.records)
@@ -105,9 +104,8 @@ class Lanes:
     def _raise_failure(self) -> None:
         while self._under_way and self._under_way[0].task.done():
             task = self._under_way.popleft().task
-            self._failed = (
-                task.cancelled() or task.exception() is not None
-            )  # those behind it wait for a turn that never comes
+            # Those behind one that failed wait for a turn that never comes.
+            self._failed = task.cancelled() or task.exception() is not None
             task.result()
 
     async def _give_up(self) -> None:

@@ -24,7 +24,6 @@ BYTEA_OID: Final = 17
 Piece = bytes | Sequence[bytes]
 
 _length = struct.Struct(">i").pack
-_int4 = struct.Struct(">ii").pack
 _int8 = struct.Struct(">iq").pack
 _count = struct.Struct(">h").pack
 _array = struct.Struct(">iiIii").pack
@@ -36,10 +35,6 @@ _JSONB: Final = tuple(_length(size + 1) + b"\x01" for size in range(_USUAL))
 def text(value: bytes) -> bytes:
     """A text, varchar, json or bytea field."""
     return _length(len(value)) + value
-
-
-def int4(value: int) -> bytes:
-    return _int4(4, value)
 
 
 def int8(value: int) -> bytes:

@@ -6,35 +6,25 @@ import io
 from collections.abc import Callable
 from typing import Final
 
+from kasparro.ingestion.files.seekable import SeekableFile
+
 _FIRST_BLOCK: Final = 1024 * 1024
 _LARGEST_BLOCK: Final = 8 * 1024 * 1024
 
 
-class RangedFile(io.RawIOBase):
+class RangedFile(SeekableFile):
     """`fetch(start, length)` gives exactly these bytes of *size*, or raises a `SourceError`. *head* is what is there already."""
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes], head: bytes = b"") -> None:
         super().__init__()
         self._size = size
         self._fetch = fetch
-        self._at = 0
         self._start = 0
         self._block = head
         self._length = _FIRST_BLOCK
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, origin + offset)
-        return self._at
+        return self._moved(offset, whence, self._size)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
         if self._at >= self._size or not buffer:

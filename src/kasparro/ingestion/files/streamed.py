@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from kasparro.core.errors import TransientSourceError, UnexpectedContent
+from kasparro.ingestion.files.seekable import SeekableFile
 
 KEPT: Final = 4 * 1024 * 1024
 """Bytes of the beginning that are kept: finding out how a file is written reads them several times."""
 _STEP: Final = 256 * 1024
 
 
-class StreamedFile(io.RawIOBase):
+class StreamedFile(SeekableFile):
     """`read(length)` gives what comes next in the stream, none at its end; `reopen` begins it again, the same version.
 
     A stream that breaks is opened again as often as `reopenings` says, and read up to where it broke.
@@ -28,18 +29,8 @@ class StreamedFile(io.RawIOBase):
         self._reopen = reopen
         self._reopenings = reopenings
         self._head = bytearray()
-        self._at = 0
         self._stream_at = 0
         self._last = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_END and self._size is None:
@@ -47,9 +38,7 @@ class StreamedFile(io.RawIOBase):
                 "a zip archive is read from its end, and the server does not say where that is",
                 hint="Have it send Content-Length, or compress the file with gzip",
             )
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size or 0}[whence]
-        self._at = max(0, origin + offset)
-        return self._at
+        return self._moved(offset, whence, self._size or 0)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
         piece = self._held(len(buffer)) or self._next(len(buffer))

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, Protocol
 
 from kasparro.core.errors import FileTooLarge, UnexpectedContent
 from kasparro.ingestion.files.failures import CORRUPT
+from kasparro.ingestion.files.seekable import SeekableFile
 from kasparro.ingestion.files.zstandard import DecompressionParameter, ZstdDecompressor
 
 MIB: Final = 1024 * 1024
@@ -87,7 +88,7 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class Unpacking(io.RawIOBase):
+class Unpacking(SeekableFile):
     """The unpacked bytes of *stored*. Going back begins again at the start."""
 
     def __init__(self, stored: BinaryIO, compression: Compression, limits: Limits, place: str) -> None:
@@ -105,15 +106,6 @@ class Unpacking(io.RawIOBase):
         self._begun = False
         self._received = 0
         self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         target = offset + (self._at if whence == io.SEEK_CUR else 0)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator
 
 from kasparro.core.errors import SourceError
-from kasparro.core.etl_config import CsvSource
+from kasparro.core.etl_config import CsvSource, path_kind
 from kasparro.ingestion.csv.turns import CsvReading
 from kasparro.ingestion.run_thread import computed
 from kasparro.schemas.ingest import Cursor, Page
@@ -27,7 +27,7 @@ class CsvPages:
         held here, the one that is handed over. Raises `SourceChanged` when a file changes meanwhile.
         """
         worker = _Worker(self._declaration, self._page_size, after)
-        far = "://" in self._declaration.path  # waits for a network, and would have the run wait with it
+        far = path_kind(self._declaration.path) != "local"  # waits for a network, and would have the run wait
         try:
             while True:
                 page = await (asyncio.to_thread if far else computed)(worker.next_page)
