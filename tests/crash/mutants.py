@@ -222,7 +222,7 @@ def succeeded_too_early(_: float) -> None:
 MUTANTS: Final = {
     "M1": Mutant("checkpoint before data", ("I2", "I1"), checkpoint_first),
     "M2": Mutant("data before checkpoint, without a key", ("I1",), data_first_without_key, WITHOUT_KEYS),
-    "M3": Mutant("an unknown commit is sent again without looking", ("I3", "I5", "I8"), never_looks),
+    "M3": Mutant("an unknown commit is sent again without looking", ("I3", "I5", "I7", "I8"), never_looks),
     "M4": Mutant("a lease without fencing", ("I6",), without_fencing),
     "M5": Mutant("a lease without an end", ("I4",), without_expiry),
     "M6": Mutant("the end of the lease by the clock of the worker", ("I4",), own_clock),

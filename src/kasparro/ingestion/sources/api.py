@@ -6,59 +6,51 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from functools import partial
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
-import msgspec
 import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
-from kasparro.ingestion.http.client import HttpClient, Request, Response, open_session
+from kasparro.ingestion.http.client import HttpClient, open_session
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.json_text import utf8_text
-from kasparro.ingestion.http.origin import parse_url
-from kasparro.ingestion.http.query import with_query
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import Waiting, with_retries
-from kasparro.ingestion.http.status import EXCERPT, excerpt
-from kasparro.ingestion.sources.envelope import EMPTY, Envelope, open_envelope
+from kasparro.ingestion.sources.answers import AnswerReader
+from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.loops import LoopWatch
 from kasparro.ingestion.sources.pagination import paging_of
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
-from kasparro.ingestion.sources.selector import compile_selector
+from kasparro.ingestion.sources.target import Target, target_of
 from kasparro.schemas.ingest import ApiOrigin, Cursor, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
 
-_LARGE: Final = 512 * 1024
-"""Bodies from this size on, in bytes, are taken apart beside the event loop."""
-
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance."""
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not just as declared."""
 
-    def __init__(self, declaration: ApiSource, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
+    ) -> None:
         self._declared = declaration
+        self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
         self._credentials = credentials_of(declaration.auth)
         self._redact = Redactor(self._credentials.secrets)
         self._paging = paging_of(declaration.pagination, self._credentials)
-        self._records = compile_selector(declaration.records) if declaration.records is not None else None
+        self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
-        self._base = with_query(parse_url(declaration.url), _params(declaration).items())
-        self._base_place = self._place(self._base)
-        self._headers, self._body = _content(declaration)
+        self._base_place = self._place(self._target.base)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         place: Place | None = self._start(after)
@@ -94,7 +86,7 @@ class ApiPages:
     def _client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
             session=session,
-            home=self._base,
+            home=self._target.base,
             credentials=self._credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
@@ -116,7 +108,7 @@ class ApiPages:
 
     def _is_here(self, at: Any) -> bool:
         try:
-            self._paging.url(self._base, at)
+            self._paging.url(self._target.base, at)
         except SourceError:
             return False
         return True
@@ -128,7 +120,7 @@ class ApiPages:
         except PermanentSourceError as refusal:
             if refusal.status not in self._paging.beyond_end(place):
                 raise
-        return Answer(self._paging.url(self._base, place.at), {}, EMPTY)
+        return Answer(self._paging.url(self._target.base, place.at), {}, EMPTY)
 
     async def _fetch(self, client: HttpClient, at: Position) -> Answer:
         attempt = partial(self._attempt, client, at)
@@ -136,31 +128,10 @@ class ApiPages:
 
     async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        request = Request(
-            url=self._paging.url(self._base, at),
-            method=self._declared.method,
-            headers=self._headers,
-            body=self._body,
-        )
-        response = await client.fetch(request)
+        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)))
         with translated(self._place(response.url), self._redact):
-            envelope = await self._open(response)
+            envelope = await self._reader.open(response)
         return Answer(response.url, response.headers, envelope, response.received)
-
-    async def _open(self, response: Response) -> Envelope:
-        if response.status == HTTPStatus.NO_CONTENT:
-            return EMPTY
-        if len(response.content) >= _LARGE:
-            return await asyncio.to_thread(self._read, response)
-        return self._read(response)
-
-    def _read(self, response: Response) -> Envelope:
-        text = utf8_text(response.content, response.charset)
-        return open_envelope(text, self._records, partial(self._describe, response, text))
-
-    def _describe(self, response: Response, text: bytes) -> str:
-        beginning = self._redact(excerpt(text))[:EXCERPT]
-        return f"{response.content_type}: {beginning}" if beginning else f"empty ({response.content_type})"
 
     def _following(self, place: Place, answer: Answer, watch: LoopWatch) -> Place | None:
         watch.see(place, answer.envelope.elements)
@@ -197,18 +168,3 @@ def limiter_of(declared: RateLimit | None) -> AsyncLimiter | None:
     if declared is None or declared.requests is None:
         return None
     return AsyncLimiter(1, declared.per.total_seconds() / declared.requests)
-
-
-def _params(declaration: ApiSource) -> dict[str, str]:
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in declaration.params.items()
-    }
-
-
-def _content(declaration: ApiSource) -> tuple[dict[str, str], bytes | None]:
-    if declaration.body is None:
-        return dict(declaration.headers), None
-    named = {name.lower() for name in declaration.headers}
-    added = {} if "content-type" in named else {"Content-Type": "application/json"}
-    return {**added, **declaration.headers}, msgspec.json.encode(declaration.body)
