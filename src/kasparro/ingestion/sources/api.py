@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not just as declared."""
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
 
     def __init__(
         self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
