@@ -26,7 +26,8 @@ from kasparro.core.errors import (
     TransientSourceError,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.body import MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.content_encoding import ACCEPT_ENCODING
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.origin import resolve_link
