@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.answers import AnswerFormat, CsvAnswers
 from kasparro.core.declarations.auth import (
     ApiKeyAuth,
     Auth,
@@ -43,6 +44,7 @@ from kasparro.core.declarations.sources import (
 __all__ = [
     "CONCURRENCY",
     "HEADER_PREFIX",
+    "AnswerFormat",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",
@@ -52,6 +54,7 @@ __all__ = [
     "BearerAuth",
     "Budget",
     "Catalog",
+    "CsvAnswers",
     "CsvSource",
     "CursorPagination",
     "DriftPolicy",

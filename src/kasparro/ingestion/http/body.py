@@ -24,6 +24,8 @@ class Bounds:
     size: int = 64 * MIB
     ratio: int = 500
     lenient: int = MIB
+    hint: str = "Ask for smaller pages, in `pagination` or `params`"
+    """What to do about a body that is larger than `size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,22 @@ class BodyReader:
 
         Raises `ResponseTooLarge`, `TruncatedContent`, and `UnexpectedContent` for what cannot be decoded.
         """
-        while len(self._held) < size and not self.ended:
-            await self._more()
+        await self.fill(size)
         block = bytes(memoryview(self._held)[:size])
         del self._held[:size]
         return block
+
+    async def fill(self, size: int) -> bool:
+        """Wait for *size* bytes, without taking them. Whether there are so many."""
+        while len(self._held) < size and not self.ended:
+            await self._more()
+        return len(self._held) >= size
 
     async def rest(self) -> bytes:
         return await self.block(sys.maxsize)
 
     async def _more(self) -> None:
-        """One piece more: the decoder is fed only when it has given all it has, so that no chunk becomes more than is asked for."""
+        """One piece more; the decoder is fed only when it has given all it has, so no chunk becomes more than is needed."""
         if piece := next_piece(self._decoder, self._encoding):
             self._held += piece
             self._decoded += len(piece)
@@ -81,10 +88,7 @@ class BodyReader:
     def _check(self) -> None:
         bounds = self.bounds
         if self._decoded > bounds.size:
-            raise ResponseTooLarge(
-                f"the answer is larger than {_size(bounds.size)}",
-                hint="Ask for smaller pages, in `pagination` or `params`, or declare a larger `max_size`",
-            )
+            raise ResponseTooLarge(f"the answer is larger than {_size(bounds.size)}", hint=bounds.hint)
         if self._decoded > bounds.lenient and self._decoded > self.received * bounds.ratio:
             message = f"the answer expands to more than {bounds.ratio} times what was received"
             raise ResponseTooLarge(message, hint="That is not what records compress to; look at the source")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 from aiolimiter import AsyncLimiter
@@ -26,10 +26,11 @@ from kasparro.core.errors import (
     TransientSourceError,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.body import MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.body import MIB, Body, BodyReader, Bounds, read_body
 from kasparro.ingestion.http.content_encoding import ACCEPT_ENCODING
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.large_bodies import HELD, BlockTaker, hand_on
 from kasparro.ingestion.http.origin import resolve_link
 from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.query import with_query
@@ -63,10 +64,20 @@ class Response:
     content: bytes
     received: int
     charset: str | None = None
+    handed_on: bool = False
+    """The body was too large to be held, and has been handed on in blocks."""
 
     @property
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "") or "no Content-Type"
+
+
+class Large(BlockTaker, Protocol):
+    """Takes the bodies that are too large to be held."""
+
+    def takes(self, head: Response) -> bool:
+        """Whether it can do so with this answer; otherwise the body is held all the same, up to its bounds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +94,28 @@ class HttpClient:
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
 
-    async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included."""
+    async def fetch(self, request: Request, large: Large | None = None) -> Response:
+        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included.
+
+        *large* is given the body where it is too large to be held, and takes it.
+        """
         for _ in range(MOST_REDIRECTS + 1):
             resolve_link(str(request.url), self.home, "the request")
-            answer = await self._hop(request)
+            answer = await self._hop(request, large)
             if isinstance(answer, Response):
                 return answer
             request = replace(request, url=answer)
         message = f"redirects more than {MOST_REDIRECTS} times"
         raise PermanentSourceError(message, place=self._place(request.url))
 
-    async def _hop(self, request: Request) -> Response | URL:
+    async def _hop(self, request: Request, large: Large | None) -> Response | URL:
         """One request: the answer, or where it redirects to."""
         await self._turn()
         place = self._place(request.url)
         with translated(place, self.redact):
             try:
-                async with asyncio.timeout(self.timeout), self._send(request) as raw:
-                    return await self._receive(request, raw)
+                async with asyncio.timeout(self.timeout) as deadline, self._send(request) as raw:
+                    return await self._receive(request, raw, large, deadline)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
                 raise TransientSourceError(
@@ -132,18 +146,30 @@ class HttpClient:
         ) as raw:
             yield raw
 
-    async def _receive(self, request: Request, raw: aiohttp.ClientResponse) -> Response | URL:
+    async def _receive(
+        self,
+        request: Request,
+        raw: aiohttp.ClientResponse,
+        large: Large | None,
+        deadline: asyncio.Timeout,
+    ) -> Response | URL:
         if raw.status in _REDIRECTS:
             return self._redirect(request, raw)
         if not raw.ok:
             raise await self._refusal(raw)
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
-        body = await _read(raw, self.bounds)
         headers = raw.headers.copy()
         if "Link" in headers:
             headers["Link"] = ", ".join(raw.headers.getall("Link"))
-        return Response(request.url, raw.status, headers, body.content, body.received, raw.charset)
+        head = Response(request.url, raw.status, headers, b"", 0, raw.charset)
+        body = BodyReader(raw.content.iter_any(), _encoding(raw), self.bounds)
+        if large is None or not await body.fill(HELD) or not large.takes(head):
+            content = await body.rest()
+            return replace(head, content=content, received=body.received)
+        deadline.reschedule(None)
+        await hand_on(body, large, self.timeout)
+        return replace(head, received=body.received, handed_on=True)
 
     def _redirect(self, request: Request, raw: aiohttp.ClientResponse) -> URL:
         if request.method != "GET":
@@ -190,8 +216,11 @@ async def open_session(connections: int = CONNECTIONS) -> AsyncGenerator[aiohttp
 
 
 async def _read(raw: aiohttp.ClientResponse, bounds: Bounds) -> Body:
-    encoding = ", ".join(raw.headers.getall("Content-Encoding", ()))
-    return await read_body(raw.content.iter_any(), encoding, bounds)
+    return await read_body(raw.content.iter_any(), _encoding(raw), bounds)
+
+
+def _encoding(raw: aiohttp.ClientResponse) -> str:
+    return ", ".join(raw.headers.getall("Content-Encoding", ()))
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:

@@ -119,7 +119,8 @@ class Brotli:
 
     @property
     def complete(self) -> bool:
-        return self._decompressor.is_finished()
+        finished: bool = self._decompressor.is_finished()
+        return finished
 
     def feed(self, data: bytes) -> None:
         self._data += data
@@ -157,8 +158,9 @@ class Zstandard:
     def piece(self) -> bytes:
         while self._data or self._pending:
             if self._decompressor is None or self._decompressor.eof:
-                options = {DecompressionParameter.window_log_max: _WINDOW_LOG}
-                self._decompressor = ZstdDecompressor(options=options)
+                self._decompressor = ZstdDecompressor(
+                    options={DecompressionParameter.window_log_max: _WINDOW_LOG}
+                )
             piece = self._decompressor.decompress(self._data, _STEP)
             self._data = self._decompressor.unused_data if self._decompressor.eof else b""
             if piece:

@@ -6,9 +6,11 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -25,7 +27,9 @@ from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
+from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
+from kasparro.ingestion.sources.large_answers import Part
 from kasparro.ingestion.sources.loops import LoopWatch
 from kasparro.ingestion.sources.pagination import paging_of
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
@@ -33,6 +37,9 @@ from kasparro.ingestion.sources.target import Target, target_of
 from kasparro.schemas.ingest import ApiOrigin, Cursor, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
+
+PART_RECORDS: Final = 5_000
+"""The most records of a page that is a part of a large answer."""
 
 
 class ApiPages:
@@ -50,6 +57,7 @@ class ApiPages:
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
+        self._handing_on = HandingOn()
         self._base_place = self._place(self._target.base)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
@@ -62,7 +70,12 @@ class ApiPages:
                 while place is not None:
                     with translated(self._base_place, self._redact):
                         watch.enter(place)
-                        answer = await self._answer(ahead, place, outlook)
+                        answering = asyncio.create_task(self._answer(ahead, place, outlook))
+                        async with self._handing_on.taking(place.at, answering) as parts:
+                            while (part := await parts.next()) is not None:
+                                for page in self._part(place, part):
+                                    yield page
+                        answer = await answering
                     url = self._place(answer.url)
                     with translated(url, self._redact):
                         following = self._following(place, answer, watch)
@@ -91,6 +104,7 @@ class ApiPages:
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             limiter=self._limiter,
+            bounds=self._reader.bounds,
             now=self._waiting.now,
         )
 
@@ -128,13 +142,14 @@ class ApiPages:
 
     async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)))
+        large = self._reader.large(self._handing_on.to(at))
+        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)), large)
         with translated(self._place(response.url), self._redact):
-            envelope = await self._reader.open(response)
+            envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
         return Answer(response.url, response.headers, envelope, response.received)
 
     def _following(self, place: Place, answer: Answer, watch: LoopWatch) -> Place | None:
-        watch.see(place, answer.envelope.elements)
+        watch.see(place, answer.envelope.content)
         following = self._paging.after(place, answer)
         if following is not None and self._redact.shows_secret(str(following.at)):
             raise UnexpectedContent(
@@ -144,20 +159,32 @@ class ApiPages:
         return following
 
     def _page(self, url: str, place: Place, answer: Answer, following: Place | None) -> Page:
-        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(answer.envelope.elements)]
+        part = Part(answer.envelope.elements, answer.envelope.before)
+        page = self._page_of(url, place, part, self._cursor(following))
+        return replace(page, size=answer.size, total=answer.total)
+
+    def _part(self, place: Place, part: Part) -> Iterator[Page]:
+        """A part of a page: who resumes after it asks for the page again, which does no harm."""
+        url = self._place(self._paging.url(self._target.base, place.at))
+        cursor = None if place.at == self._paging.first else self._cursor(place)
+        for start in range(0, len(part.elements), PART_RECORDS):
+            some = Part(part.elements[start : start + PART_RECORDS], part.first + start)
+            yield self._page_of(url, place, some, cursor)
+
+    def _page_of(self, url: str, place: Place, part: Part, cursor: Cursor | None) -> Page:
+        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(part.elements, part.first)]
         return Page(
             records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
             rejects=[
-                Reject(flaw.payload, origin, flaw.reason, flaw.message)
+                Reject(flaw.payload, origin, flaw.reason, flaw.message, flaw.field)
                 for flaw, origin in found
                 if isinstance(flaw, Flaw)
             ],
-            cursor=None
-            if following is None
-            else {self._paging.key: following.at, "ordinal": following.ordinal},
-            size=answer.size,
-            total=answer.total,
+            cursor=cursor,
         )
+
+    def _cursor(self, place: Place | None) -> Cursor | None:
+        return None if place is None else {self._paging.key: place.at, "ordinal": place.ordinal}
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))

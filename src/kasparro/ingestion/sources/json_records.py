@@ -20,6 +20,7 @@ from kasparro.ingestion.values import depth
 from kasparro.schemas.ingest import RejectReason
 
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
+_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _exact = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -36,11 +37,12 @@ _SURELY_SHALLOW: Final = 2 * DEEPEST
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """An element that is not JSON: its text, written as a JSON string so that it can be kept, and why."""
+    """An element that is no record: its text, written as a JSON string so that it can be kept, why, and the field at fault."""
 
     payload: bytes
     reason: RejectReason
     message: str
+    field: str | None = None
 
 
 Element = bytes | Flaw
@@ -78,11 +80,26 @@ def is_object(text: bytes) -> bool:
 
 def elements(array: bytes) -> list[Element]:
     """The elements of an array. Raises `TruncatedContent` when it ends early, `UnexpectedContent` when it is none."""
+    found = quick_elements(array)
+    return [checked(text) for text in split_array(array)] if found is None else found
+
+
+def quick_elements(array: bytes) -> list[Element] | None:
+    """The elements of an array of which all is proper JSON; `None` for everything else."""
     try:
         texts = map(bytes, _elements(array))
         return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
     except (msgspec.DecodeError, RecursionError):
-        return [_checked(text) for text in split_array(array)]
+        return None
+
+
+def quick_lines(text: bytes) -> list[Element] | None:
+    """The values that follow each other in *text*, one a line or not; `None` when not all of it is proper JSON."""
+    try:
+        texts = map(bytes, _lines(text))
+        return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def members(obj: bytes) -> dict[str, bytes]:
@@ -109,7 +126,7 @@ def text_of(item: Any) -> bytes:
         return _encode_slowly(item)
 
 
-def _checked(text: bytes) -> Element:
+def checked(text: bytes) -> Element:
     """An element that `json` of PostgreSQL takes, or what is wrong with it."""
     try:
         _raw(text)
