@@ -1,4 +1,4 @@
-"""A JSON answer taken apart while it arrives: text in, piece by piece, its records out, verbatim, and in the end what is around them.
+"""A JSON answer taken apart while it arrives: text in, piece by piece, its records out, verbatim, at last what is around them.
 
 Nearly always a piece is cut at the last place that looks like the beginning of another record, and msgspec, reading the records
 before it, proves that it is one. Where that fails the ends are told by brackets. `large_answers` feeds it.
@@ -25,7 +25,7 @@ _SEPARATOR: Final = 24
 
 
 class JsonStream:
-    """The records stand in the list that *names* lead to; `None`: in the answer itself, or its first *usual* member that is a list."""
+    """*names* lead to the list of records; `None`: the answer itself, or its first *usual* member that is one."""
 
     def __init__(self, names: Sequence[str] | None, usual: Sequence[str]) -> None:
         self._place = (names, usual)
