@@ -1,6 +1,6 @@
 """A CSV answer taken apart while it arrives: text in, piece by piece, its rows as JSON objects out.
 
-`ingestion.csv` does the reading, as it does for files. Cells are text, an empty one is null. `answer_formats` makes one for each answer.
+`ingestion.csv` does the reading, as it does for files. Cells are text, an empty one is null. `answer_formats` makes it.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def around(document: Document, found: list[Element], before: int = 0) -> Envelop
 
 
 def check(envelope: Envelope, error: Selector | None, describe: Callable[[], str]) -> None:
-    """Raise `UnexpectedContent` for an answer that is none: it says so at the declared *error*, or has no records and complains."""
+    """Raise `UnexpectedContent` for what is no answer: it says so at the declared *error*, or has no records and complains."""
     if error is not None and error.value(envelope.document):
         raise UnexpectedContent(f"the answer has an error at {error.text!r}; it is {describe()}")
     if not envelope.count and complains(envelope.document):

@@ -16,7 +16,7 @@ import msgspec
 
 from kasparro.core.errors import UnexpectedContent
 from kasparro.ingestion.sources.json_split import BLANKS, split_array, split_object
-from kasparro.ingestion.values import depth
+from kasparro.ingestion.values import LONGEST_INT, depth
 from kasparro.schemas.ingest import RejectReason
 
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
@@ -26,7 +26,6 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _exact = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _ESCAPE: Final = re.compile(rb"\\(?:(u[0-9a-fA-F]{4})|.)", re.DOTALL)
-_LONGEST_INT: Final = 4_000
 
 DEEPEST: Final = 500
 """Levels of nesting up to which an element is handed on as it is: less than PostgreSQL and every parser on the way take."""
@@ -170,7 +169,7 @@ def _slow_value(text: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) < _LONGEST_INT else Decimal(digits)
+    return int(digits) if len(digits) < LONGEST_INT else Decimal(digits)
 
 
 def _refuse_constant(name: str) -> None:

@@ -18,7 +18,7 @@ _BRACKET: Final = re.compile(
     rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}"]|\Z)',
     re.DOTALL,
 )
-"""What is before the next bracket, and that bracket; or a lone quote, where a string does not end in what is there; or the end."""
+"""What is before the next bracket, and that bracket; or a lone quote, where a string does not end in what is there."""
 
 _OPENING: Final = (b"[", b"{")
 _CLOSING: Final = (b"]", b"}")

@@ -55,7 +55,7 @@ class JsonStream:
 
     def end(self) -> list[Element]:
         """The rest of the records. Raises `TruncatedContent` when the list has not ended."""
-        found: list[Element] = []
+        found = self._look(b"".join(self._pieces)) if self._head is None else []
         while self._head is not None and self._tail is None:
             more = self._look(b"".join(self._pieces))
             if not more and self._tail is None:
@@ -115,9 +115,10 @@ class JsonStream:
             self._keep(text)
             self._enough = 2 * self._size
             return []
-        # a comma with nothing behind it is as wrong here as in an answer that comes at once
-        before = [b"[null,", text[:cut], b"]"] if self._after_comma else [b"[", text[:cut], b"]"]
-        found = json_records.elements(b"".join(before))[1 if self._after_comma else 0 :]
+        # beside a comma there must be an element: nothing is as wrong there as in an answer that comes at once
+        needed = self._after_comma or places.end is None
+        array = b"".join([b"[null," if needed else b"[", text[:cut], b"]"])
+        found = json_records.elements(array)[1 if needed else 0 :]
         if places.end is not None:
             self._pieces, self._tail = [], [text[cut + 1 :]]
             self._size = len(self._tail[0])
