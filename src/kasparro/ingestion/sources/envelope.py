@@ -157,9 +157,8 @@ def _pages(document: Document) -> int | None:
 
 
 def _number(document: Document, path: tuple[str, ...]) -> int | None:
-    part = document.follow(path)
-    plausible = part is not None and part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS
-    return int(part) if part is not None and plausible else None
+    part = (document.follow(path) or b"").strip(b'"')  # in XML all is text
+    return int(part) if part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS else None
 
 
 def _keys(document: Document) -> str:

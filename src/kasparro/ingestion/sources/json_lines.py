@@ -30,6 +30,8 @@ class JsonLines:
 
     def feed(self, text: bytes) -> list[Element]:
         """The records that are whole with *text*."""
+        if not text:
+            return []
         if _SEPARATOR in text:
             text = text.replace(_SEPARATOR, b"\n")
         self._pieces.append(text)
@@ -46,6 +48,8 @@ class JsonLines:
         """The rest. Raises `TruncatedContent` when the last record is not whole, or may not be."""
         rest = b"".join(self._pieces).strip(BLANKS)
         if not rest:
+            if not self._framed and not self._pieces:
+                raise TruncatedContent("the answer is empty, and nothing shows that this is all of it")
             return []
         found = json_records.quick_lines(rest)
         if found is None:

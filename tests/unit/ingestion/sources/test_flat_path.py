@@ -16,7 +16,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
     max_leaves=20,
 )
-PATHS = st.sampled_from(["a[]", "[]", "a.b[]", "a[].b[]", "[].a[]", "a[].b[].c[]", "a[].b", "a[].b.c[]", "[].a.b", "a[].b[].c"])
+PATHS = st.sampled_from(
+    ["a[]", "[]", "a.b[]", "a[].b[]", "[].a[]", "a[].b[].c[]", "a[].b", "a[].b.c[]", "[].a.b", "a[].b[].c"]
+)
 
 
 @given(VALUES, PATHS)
@@ -34,7 +36,13 @@ ANSWER = read_document(
 
 
 def test_records_stay_as_received_and_take_along_what_is_declared():
-    carry = {"order": "id", "email": "customer.email", "shop": "^.id", "odd name": '^."name"', "made": "^.^.made"}
+    carry = {
+        "order": "id",
+        "email": "customer.email",
+        "shop": "^.id",
+        "odd name": '^."name"',
+        "made": "^.^.made",
+    }
     found = compile_selector("shops[].orders[].lines[]", carry).elements(ANSWER)
     of_shop = b'"shop":7.0,"odd name":"N","made":1.50}}'
     assert found == [
@@ -68,6 +76,8 @@ def test_what_is_carried_from_outside_of_all_lists_is_known(path, carry, from_an
     assert flat_path(path, {"x": carry}).carries_from_answer is from_answer
 
 
-@pytest.mark.parametrize("text", ["a", "a.b", "a[0].b", "a[*].b[]", "a[?x].b[]", "a[][]", "a[].{b: b}", "a[] | [0]"])
+@pytest.mark.parametrize(
+    "text", ["a", "a.b", "a[0].b", "a[*].b[]", "a[?x].b[]", "a[][]", "a[].{b: b}", "a[] | [0]"]
+)
 def test_other_expressions_are_not_taken_for_such_a_path(text):
     assert flat_path(text, {}) is None

@@ -11,7 +11,9 @@ from kasparro.ingestion.sources.json_lines import JsonLines
 from kasparro.ingestion.sources.json_records import Flaw
 
 OBJECTS = st.lists(
-    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=8) | st.lists(st.none()), max_size=4),
+    st.dictionaries(
+        st.text(max_size=5), st.integers() | st.text(max_size=8) | st.lists(st.none()), max_size=4
+    ),
     max_size=10,
 )
 
@@ -24,14 +26,22 @@ def read(text, cuts=(), *, framed=True):
     return found + lines.end()
 
 
-@given(OBJECTS, st.sampled_from(["\n", "\r\n", "", " ", "\n\n", "\x1e", "\n\x1e"]), st.sampled_from([None, 1]), st.data())
+@given(
+    OBJECTS,
+    st.sampled_from(["\n", "\r\n", "", " ", "\n\n", "\x1e", "\n\x1e"]),
+    st.sampled_from([None, 1]),
+    st.data(),
+)
 def test_values_come_out_however_they_are_separated_and_cut(objects, separator, indent, data):
+    objects = [{"first": 1}, *objects]
     text = (separator.join(json.dumps(o, indent=indent) for o in objects) + separator).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     assert [json.loads(element) for element in read(text, cuts)] == objects
 
 
-@given(OBJECTS, OBJECTS, st.sampled_from([b"NaN", b'{"a": NaN}', b"oops", b'{"a": 1', b'"x', b"]"]), st.data())
+@given(
+    OBJECTS, OBJECTS, st.sampled_from([b"NaN", b'{"a": NaN}', b"oops", b'{"a": 1', b'"x', b"]"]), st.data()
+)
 def test_a_line_that_is_no_json_is_one_flaw(before, behind, bad, data):
     lines = [json.dumps(o).encode() for o in [{"first": 1}, *before]]
     text = b"".join(line + b"\n" for line in [*lines, bad, *(json.dumps(o).encode() for o in behind)])
@@ -46,7 +56,9 @@ def test_the_text_of_a_record_is_the_one_received():
 
 
 def test_nothing_is_no_record():
-    assert read(b"") == read(b" \n\r\n") == []
+    assert read(b"") == read(b" \n\r\n") == read(b"\n", framed=False) == []
+    with pytest.raises(TruncatedContent, match="empty"):
+        read(b"", framed=False)
 
 
 @pytest.mark.parametrize("text", [b'{"a": 1}\n{"a": ', b'{"a": 1}\n{"a": "x', b'{\n"a": 1', b'{"a": 1}\nnul'])

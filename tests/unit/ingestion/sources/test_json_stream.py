@@ -18,7 +18,8 @@ SCALARS = (
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "a", "]", '"']), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["id", "a", "]", '"']), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -113,7 +114,13 @@ def test_what_is_around_the_records_and_each_of_them_is_bounded(monkeypatch):
 
 
 def test_cutting_takes_time_in_proportion_to_the_length():
-    for text in (b"0" * 3_000_000, b'["' + b'\\"x' * 500_000, b"[" * 300_000, b"[" + b"{" * 300_000, b"[1," * 200_000):
+    for text in (
+        b"0" * 3_000_000,
+        b'["' + b'\\"x' * 500_000,
+        b"[" * 300_000,
+        b"[" + b"{" * 300_000,
+        b"[1," * 200_000,
+    ):
         try:
             read(text, range(1 << 16, len(text), 1 << 16))
         except (UnexpectedContent, TruncatedContent):
