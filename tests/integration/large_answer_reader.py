@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 from kasparro.core.etl_config import ApiSource
@@ -78,9 +79,8 @@ async def read(declaration: ApiSource) -> tuple[int, int]:
 
 
 def resident() -> int:
-    with open("/proc/self/statm") as file:  # noqa: PTH123  # not a path of ours
-        return int(file.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
+    sys.stdout.write(json.dumps(main(sys.argv[1], int(sys.argv[2]))) + "\n")

@@ -21,6 +21,7 @@ from kasparro.core.errors import (
     UnexpectedContent,
 )
 from kasparro.ingestion.sources.api import PART_RECORDS, ApiPages
+from kasparro.schemas.ingest import Page
 
 pytestmark = pytest.mark.anyio
 
@@ -46,9 +47,11 @@ def sending(content: bytes, content_type: str = "application/json", **headers: s
 
 ROWS = [{"id": str(n), "text": f'a "{FILLER}", {n}' if n % 7 else ""} for n in range(COUNT)]
 
+DOUBLE = '""'
+
 
 def as_csv() -> bytes:
-    lines = ('"%s","%s"' % (row["id"], row["text"].replace('"', '""')) for row in ROWS)
+    lines = (f'"{row["id"]}","{row["text"].replace(DOUBLE[0], DOUBLE)}"' for row in ROWS)
     return "\r\n".join(["id,text", *lines, ""]).encode()
 
 
@@ -226,12 +229,15 @@ async def test_an_answer_that_is_always_cut_fails_with_what_has_come_handed_on()
     async def script(_number: int, writer: asyncio.StreamWriter) -> None:
         writer.write((HEAD % b"application/json") + b"\r\n" + body()[: 11 * MIB])
 
-    seen = []
+    seen: list[Page] = []
+
+    async def gather(source: ApiPages) -> None:
+        async for page in source.pages(None):
+            seen.append(page)  # noqa: PERF401  # what has come before the error counts
+
     async with serve_bytes(script) as url:
-        source = ApiPages(declare(url, retry={"attempts": 2}), Naps().waiting())
         with pytest.raises(TruncatedContent):
-            async for page in source.pages(None):
-                seen.append(page)
+            await gather(ApiPages(declare(url, retry={"attempts": 2}), Naps().waiting()))
     assert len(payloads(seen)) > 2 * 50_000
     assert not any(page.cursor for page in seen)
 
@@ -247,7 +253,7 @@ async def test_a_large_answer_that_drips_ends_and_one_that_is_taken_slowly_does_
         return answer
 
     async with serve(drips) as api:
-        with pytest.raises(TransientSourceError, match="no further 1 MiB of a large answer within 0.2 s"):
+        with pytest.raises(TransientSourceError, match="no further 1 MiB of a large answer within"):
             await fetch(declare(api.url, timeout="200ms", retry={"attempts": 1}))
         gone.set()
     async with serve(sending(body())) as api:

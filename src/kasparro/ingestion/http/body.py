@@ -11,6 +11,8 @@ from kasparro.core.errors import ResponseTooLarge, TruncatedContent
 from kasparro.ingestion.http.content_encoding import decoder_for, next_piece
 
 MIB: Final = 1024 * 1024
+_FED: Final = 16 * 1024
+"""Bytes decoded at once: few, so that a bomb shows its ratio before much has become of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class BodyReader:
         self._encoding = encoding
         self._decoder = decoder_for(encoding)
         self._held = bytearray()
+        self._chunk = memoryview(b"")
         self._decoded = 0
 
     async def block(self, size: int) -> bytes:
@@ -75,10 +78,14 @@ class BodyReader:
             self._decoded += len(piece)
             self._check()
             return
+        if self._chunk:
+            fed, self._chunk = bytes(self._chunk[:_FED]), self._chunk[_FED:]
+            self.received += len(fed)
+            self._decoder.feed(fed)
+            return
         chunk = await anext(self._chunks, None)
         if chunk is not None:
-            self.received += len(chunk)
-            self._decoder.feed(chunk)
+            self._chunk = memoryview(chunk)
             return
         self.ended = True
         if self.received and not self._decoder.complete:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kasparro.core.errors import UnexpectedContent
+from kasparro.ingestion.sources.json_split import DEEPEST_AT_ALL, bottomless
 
 BLANK: Final = re.compile(rb"[ \t\r\n]*+")
 
@@ -43,9 +44,13 @@ def elements_in(text: bytes) -> Elements:
         bracket = token[1]
         if bracket in _OPENING:
             level += 1
+            if level > DEEPEST_AT_ALL:
+                raise bottomless()
         elif bracket not in _CLOSING:
             break
         elif level == 0:
+            if bracket == b"}":
+                raise malformed(token.start(1))
             return Elements(None, token.start(1))
         else:
             level -= 1
@@ -65,6 +70,8 @@ def values_in(text: bytes) -> list[tuple[int, int]]:
         bracket = token[1]
         if bracket in _OPENING:
             level += 1
+            if level > DEEPEST_AT_ALL:
+                raise bottomless()
         elif bracket not in _CLOSING:
             break
         else:
@@ -114,6 +121,8 @@ def _closing(text: bytes, start: int) -> int | None:
         bracket = token[1]
         if bracket in _OPENING:
             level += 1
+            if level > DEEPEST_AT_ALL:
+                raise bottomless()
         elif bracket not in _CLOSING:
             return None
         else:

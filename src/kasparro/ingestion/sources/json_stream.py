@@ -16,7 +16,7 @@ from kasparro.ingestion.sources.json_place import list_begins
 from kasparro.ingestion.sources.json_records import Element, Flaw
 from kasparro.ingestion.sources.json_scan import elements_in, skip
 
-LARGEST_RECORD: Final = 64 * MIB
+LARGEST_RECORD: Final = 32 * MIB
 LARGEST_ENVELOPE: Final = 16 * MIB
 """What may stand before the records, and what may stand behind them."""
 

@@ -26,7 +26,7 @@ from kasparro.ingestion.sources.json_records import DEEPEST, Element
 LARGEST: Final = 8 * MIB
 """Characters of one record, and of all that is around the records."""
 
-_SILENCE: Final = 16 * MIB
+_SILENCE: Final = 4 * MIB
 _DECLARATION: Final = re.compile(rb"\s*<\?xml[^>]*\?>")
 _ENCODING: Final = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 

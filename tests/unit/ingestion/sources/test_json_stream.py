@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -79,10 +80,8 @@ def test_a_bad_element_is_a_flaw_and_leaves_its_neighbours_alone(records, bad, d
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:1a\\ ', max_size=60).map(str.encode), st.data())
 def test_whatever_comes_it_is_records_or_an_error_of_ours(text, data):
-    try:
+    with suppress(UnexpectedContent, TruncatedContent):
         read(text, cuts_of(data, text))
-    except (UnexpectedContent, TruncatedContent):
-        pass
 
 
 @pytest.mark.parametrize("text", [b"[1,]", b"[,1]", b"[1,,2]", b"[,]"])
@@ -104,13 +103,13 @@ def test_where_no_list_is_all_of_the_answer_is_around_it():
     assert (found, stream.around()) == ([], text)
 
 
-def test_what_is_around_the_records_and_each_of_them_is_bounded(monkeypatch):
+def test_what_is_around_the_records_and_each_of_them_is_bounded():
     with pytest.raises(ResponseTooLarge, match="before the records"):
         read(b'{"x": "' + b"y" * 40 * 1024 * 1024 + b'", "items": []}', range(0, 40 * 2**20, 2**20))
     with pytest.raises(ResponseTooLarge, match="behind the records"):
         read(b'{"items": [], "x": "' + b"y" * 20 * 1024 * 1024 + b'"}', range(0, 20 * 2**20, 2**20))
     with pytest.raises(ResponseTooLarge, match="a record"):
-        read(b'["' + b"y" * 140 * 1024 * 1024 + b'"]', range(0, 140 * 2**20, 2**20))
+        read(b'["' + b"y" * 70 * 1024 * 1024 + b'"]', range(0, 70 * 2**20, 2**20))
 
 
 def test_cutting_takes_time_in_proportion_to_the_length():
@@ -121,10 +120,8 @@ def test_cutting_takes_time_in_proportion_to_the_length():
         b"[" + b"{" * 300_000,
         b"[1," * 200_000,
     ):
-        try:
+        with suppress(UnexpectedContent, TruncatedContent):
             read(text, range(1 << 16, len(text), 1 << 16))
-        except (UnexpectedContent, TruncatedContent):
-            pass
 
 
 def test_a_guess_is_only_one():
