@@ -18,6 +18,7 @@ CATALOG = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding
 
 SECTIONS: dict[type[BaseModel], str] = {
     etl_config.ApiSource: "## API sources",
+    etl_config.CsvAnswers: "### csv answers",
     etl_config.CsvSource: "## CSV sources",
     etl_config.StreamSource: "## Stream sources",
     etl_config.BaseSource: "## Every source",
@@ -70,7 +71,7 @@ def default_as_documented(model: type[BaseModel], name: str) -> str:
             text = f"`{format_duration(value)}`"
         case etl_config.NoAuth() | etl_config.NoPagination():
             text = "`{type: none}`"
-        case etl_config.Retry() | etl_config.Storage():
+        case etl_config.Retry() | etl_config.Storage() | etl_config.CsvAnswers():
             text = "see there"
         case ("",):
             text = '`[""]`'
@@ -78,6 +79,8 @@ def default_as_documented(model: type[BaseModel], name: str) -> str:
             text = "`[]`"
         case 1_099_511_627_776:
             text = "`1TiB`"
+        case 17_179_869_184:
+            text = "`16GiB`"
         case value:
             text = f"`{value}`"
     return text
