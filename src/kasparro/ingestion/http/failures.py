@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Final
 
 import aiohttp
 
 from kasparro.core.errors import (
+    AuthenticationFailed,
     PermanentSourceError,
     SourceError,
     TransientSourceError,
     TruncatedContent,
     UnexpectedContent,
 )
+from kasparro.ingestion.http.guarded import AddressRefused, refused_address
 
 Redact = Callable[[str], str]
+
+_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
+_OUT_OF_DATE: Final = frozenset({9, 10})
+_OTHER_HOST: Final = frozenset({62, 64})
+"""Codes of OpenSSL for what is wrong with a certificate (`X509_V_ERR_...`)."""
+_ABOUT_CERTIFICATES: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED")
 
 
 @contextmanager
@@ -44,10 +55,14 @@ def _translate(error: aiohttp.ClientError | OSError) -> SourceError:  # noqa: PL
         case aiohttp.ClientPayloadError():
             return TruncatedContent("the answer was cut off before its end")
         case aiohttp.ClientConnectorCertificateError():
-            return PermanentSourceError(
-                f"the server's certificate is not valid: {error.certificate_error}",
-                hint="Credentials are sent only to servers that prove who they are",
+            return _certificate_refused(error)
+        case aiohttp.ClientError() | OSError() if alert := _alert(error):
+            return AuthenticationFailed(
+                f"the server ends the connection, because of the client certificate or the lack of one: {alert}",
+                hint="Declare the certificate it asks for: tls: {cert: ..., key: ...}",
             )
+        case aiohttp.ClientConnectorError(os_error=AddressRefused() as refused):
+            return refused_address(error.host, str(refused))
         case aiohttp.ClientResponseError():
             return UnexpectedContent(f"the answer is not proper HTTP: {' '.join(error.message.split())}")
         case aiohttp.InvalidURL():
@@ -60,6 +75,32 @@ def _translate(error: aiohttp.ClientError | OSError) -> SourceError:  # noqa: PL
             return TransientSourceError(f"cannot be reached: {reason}", hint=hint)
         case _:
             return TransientSourceError(f"the connection failed: {error}")
+
+
+def _certificate_refused(error: aiohttp.ClientConnectorCertificateError) -> SourceError:
+    found = error.certificate_error
+    code = getattr(found, "verify_code", 0)
+    reason = getattr(found, "verify_message", None) or str(found)
+    hint = "Credentials are sent only to servers that prove who they are"
+    if code in _UNKNOWN_AUTHORITY:
+        hint = "If it is of an authority of your own, declare that one: tls: {ca: authority.pem}"
+    elif code in _OUT_OF_DATE:
+        hint = "Whoever runs the server has to renew it; check the clock of this machine, too"
+    elif code in _OTHER_HOST:
+        hint = "The address has to name the host as the certificate does"
+    return PermanentSourceError(f"the server's certificate is not valid: {reason}", hint=hint)
+
+
+def _alert(error: BaseException) -> str | None:
+    """What the server says of our certificate, by TLS (RFC 8446, section 6.2), where that is what went wrong."""
+    while_looking: BaseException | None = error
+    while while_looking is not None:
+        os_error = getattr(while_looking, "os_error", while_looking)
+        reason = str(getattr(os_error, "reason", "") or "")
+        if isinstance(os_error, ssl.SSLError) and "ALERT" in reason and _ABOUT_CERTIFICATES.search(reason):
+            return reason.replace("_", " ").lower()
+        while_looking = while_looking.__cause__ or while_looking.__context__
+    return None
 
 
 def _cause(error: BaseException | None, redact: Redact) -> BaseException | None:
