@@ -9,13 +9,12 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 from pydantic import SecretStr
 
 from kasparro.core import clock
@@ -32,6 +31,7 @@ from kasparro.core.etl_config import (
 )
 from kasparro.ingestion.http.credentials import Credentials, credentials_of
 from kasparro.ingestion.http.grants import Grant, Surroundings, grant_of
+from kasparro.ingestion.http.guarded import Network
 from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.redirects import RedirectRules, redirect_rules
@@ -64,7 +64,7 @@ class Access:
     rules: RedirectRules
     tls: TlsContexts
     tokens: TokenAccess | None = None
-    resolver: AbstractResolver | None = None
+    network: Network = field(default_factory=Network)
 
     @property
     def report(self) -> AuthReport:
@@ -75,7 +75,7 @@ class Access:
     @asynccontextmanager
     async def connect(self, waiting: Waiting, connections: int = CONNECTIONS) -> AsyncGenerator[Connections]:
         """Sessions, and whoever keeps the token, for as long as the source is read."""
-        elsewhere = Elsewhere(self.tls, self.resolver)
+        elsewhere = Elsewhere(self.tls, self.network)
         async with open_session(connections, self.tls) as session:
             try:
                 yield Connections(session, elsewhere, self._keeper(session, waiting))
@@ -113,18 +113,19 @@ class Connections:
 def access_of(
     declaration: ApiSource | CsvSource,
     cache: TokenCache = PROCESS_TOKENS,
-    resolver: AbstractResolver | None = None,
+    network: Network | None = None,
 ) -> Access:
     """Raises `ConfigurationError` for a secret no header can carry, a key nothing can be signed with, a file that cannot be read.
 
-    *resolver* looks up the names of hosts that redirects lead to; left out, the system's does.
+    *network* is where redirects to other hosts lead, where that is not the real one.
     """
+    network = network or Network()
     rules = redirect_rules(declaration.redirects, declaration.redirect_hosts)
     tls = tls_contexts(declaration.tls, declaration.folder)
     match declaration.auth:
         case NoAuth() | BearerAuth() | ApiKeyAuth() | BasicAuth() as static:
             credentials = credentials_of(static)
-            return Access(credentials, Redactor(credentials.secrets), rules, tls, resolver=resolver)
+            return Access(credentials, Redactor(credentials.secrets), rules, tls, network=network)
         case auth:
             around = Surroundings(declaration.name, declaration.folder, clock.now(), cache.rotated)
             grant = grant_of(auth, around)
@@ -133,7 +134,7 @@ def access_of(
             credentials = Credentials(grant.sent, query=query, secrets=redact.learned)
             slot = Slot(cache, declaration.name, _way(auth))
             tokens = TokenAccess(grant, slot, declaration.retry, _timeout(declaration))
-            return Access(credentials, redact, rules, tls, tokens, resolver)
+            return Access(credentials, redact, rules, tls, tokens, network)
 
 
 def _timeout(declaration: ApiSource | CsvSource) -> float:

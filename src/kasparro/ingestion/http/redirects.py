@@ -13,8 +13,8 @@ from typing import Final
 
 from yarl import URL
 
-from kasparro.core.errors import ForeignOrigin, PermanentSourceError, UnexpectedContent
-from kasparro.ingestion.http.addresses import is_plain_host, is_public
+from kasparro.core.errors import ConfigurationError, ForeignOrigin, PermanentSourceError, UnexpectedContent
+from kasparro.ingestion.http.addresses import is_plain_host
 from kasparro.ingestion.http.guarded import refused_address
 from kasparro.ingestion.http.origin import origin_of, parse_url
 
@@ -91,9 +91,8 @@ class RedirectRules:
                 "nothing was sent there",
                 hint=f"If {origin} is right, declare the source's address there, or name it in `redirect_hosts`",
             )
-        host = url.raw_host or ""
-        if not is_plain_host(host) or (_is_literal(host) and not is_public(host)):
-            raise refused_address(host, host)
+        if not is_plain_host(url.raw_host or ""):
+            raise refused_address(url.raw_host or "", "an address in a notation of its own")
         return Reach.COVERED
 
 
@@ -106,14 +105,11 @@ def _allowed(text: str) -> AllowedHost:
     match = _WRITTEN.fullmatch(text)
     scheme, host, port = match.groups() if match else (None, text, None)
     scheme = scheme or "https"
-    if not host.startswith("*"):
-        host = (
-            URL(f"{scheme}://{host}").raw_host or host
-        )  # punycode and small letters, as addresses have them
-    else:
-        host = "*" + (URL(f"{scheme}://x{host[1:]}").raw_host or "x")[1:]
+    pattern = host.startswith("*")
+    named = f"x{host[1:]}" if pattern else host
+    try:
+        spelled = URL(f"{scheme}://{named}").raw_host or named  # punycode and small letters, as in addresses
+    except ValueError as error:
+        raise ConfigurationError(f"redirect_hosts: {text!r} is not the name of a host") from error
+    host = f"*{spelled[1:]}" if pattern else spelled
     return AllowedHost(scheme, host, int(port) if port else _PORTS[scheme])
-
-
-def _is_literal(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()

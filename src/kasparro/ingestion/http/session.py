@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 
-from kasparro.ingestion.http.guarded import guarded_connector
+from kasparro.ingestion.http.guarded import Network
 from kasparro.ingestion.http.redirects import Reach
 from kasparro.ingestion.http.tls import TlsContexts
 
@@ -43,12 +42,12 @@ async def open_session(
 class Elsewhere:
     """Sessions for hosts beyond the source's own, opened when a redirect first leads there, closed at the end.
 
-    They know no client certificate. *resolver* is the system's if it is left out.
+    They know no client certificate.
     """
 
-    def __init__(self, tls: TlsContexts, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, tls: TlsContexts, network: Network) -> None:
         self._tls = tls
-        self._resolver = resolver
+        self._network = network
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
 
     def session(self, reach: Reach) -> aiohttp.ClientSession:
@@ -64,5 +63,5 @@ class Elsewhere:
 
     def _connector(self, reach: Reach) -> aiohttp.TCPConnector:
         if reach is Reach.COVERED:
-            return guarded_connector(self._resolver, ssl=self._tls.other)
-        return aiohttp.TCPConnector(ssl=self._tls.other, resolver=self._resolver)
+            return self._network.guarded_connector(ssl=self._tls.other)
+        return aiohttp.TCPConnector(ssl=self._tls.other, resolver=self._network.resolver)
