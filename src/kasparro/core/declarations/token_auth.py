@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, SecretStr, model_validator
 
-from kasparro.core.declarations.base import Declaration, Scalar, refuse
+from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.expressions import NOT_A_HEADER_NAME, Expression, Text, is_header_name
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.static_auth import ApiKeyAuth, BasicAuth, BearerAuth, NoAuth
@@ -46,6 +46,25 @@ def seal(value: Any, name: str = "") -> Any:
             return value
 
 
+def _sealed_scalars(value: Any) -> Any:
+    if not isinstance(value, dict):
+        refuse("must be a mapping of keys to values")
+    refuse_all(
+        [
+            Refusal("must be text, a number, true or false", (name,))
+            for name, inner in value.items()
+            if not isinstance(inner, str | int | float | bool | SecretStr)
+        ]
+    )
+    return seal(value)
+
+
+SealedJson = Annotated[Any, BeforeValidator(seal, json_schema_input_type=JsonValue)]
+SealedScalars = Annotated[
+    dict[Text, Any], BeforeValidator(_sealed_scalars, json_schema_input_type=dict[Text, Scalar])
+]
+
+
 class TokenEndpoint(Declaration):
     """Where a token is asked for, and by whom."""
 
@@ -55,7 +74,7 @@ class TokenEndpoint(Declaration):
         "basic",
         description="How id and secret of the client are sent: as Basic authentication, or in the body.",
     )
-    params: Annotated[dict[Text, Scalar], AfterValidator(seal)] = Field(
+    params: SealedScalars = Field(
         default_factory=dict,
         repr=False,
         description="What else the provider wants in the body, such as `audience` or `resource`.",
@@ -170,10 +189,8 @@ class LoginAuth(Declaration):
     url: HttpUrl = Field(description="Where to log in.")
     method: Literal["POST", "PUT", "GET"] = Field("POST", description="The HTTP method of the login.")
     headers: Headers = Field(default_factory=dict, repr=False, description="Headers of the login.")
-    body: Annotated[JsonValue, AfterValidator(seal)] = Field(
-        None, repr=False, description="What the login sends, as JSON."
-    )
-    form: Annotated[dict[Text, Scalar], AfterValidator(seal)] = Field(
+    body: SealedJson = Field(None, repr=False, description="What the login sends, as JSON.")
+    form: SealedScalars = Field(
         default_factory=dict, repr=False, description="What the login sends as a form, instead of `body`."
     )
     auth: LoginCredential = Field(

@@ -6,6 +6,7 @@ other processes while it is, and replaced as a whole. Never in the database: wha
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -71,18 +72,17 @@ class InFile:
         self._ready: Path | None = None
 
     def acquire(self) -> str | None:
-        with self._said():
-            lock = self._file.with_name(f"{self._file.name}.lock").open("w", encoding="ascii")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-                return None
-            self._lock = lock
-            self._ready = self._file.with_name(f"{self._file.name}.new")
-            self._ready.unlink(missing_ok=True)
-            os.close(os.open(self._ready, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            return self._kept() or self._declared
+        try:
+            with self._said():
+                if not self._locked():
+                    return None
+                self._ready = self._file.with_name(f"{self._file.name}.new")
+                self._ready.unlink(missing_ok=True)
+                os.close(os.open(self._ready, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                return self._kept() or self._declared
+        except BaseException:
+            self.release()
+            raise
 
     def replace(self, token: str) -> None:
         if self._ready is None:
@@ -101,6 +101,18 @@ class InFile:
         if self._lock is not None:
             self._lock.close()
         self._ready = self._lock = None
+
+    def _locked(self) -> bool:
+        if self._file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        lock = self._file.with_name(f"{self._file.name}.lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        return True
 
     def _kept(self) -> str | None:
         if not self._file.exists():
