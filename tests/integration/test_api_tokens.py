@@ -14,6 +14,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from integration.api_server import Naps, declare, http_answer, ids, json_answer, scripted, serve, serve_bytes
+from integration.token_server import PAGES, RECORDS, Provider, page_of, serve_api
 from kasparro.core.errors import (
     AuthenticationFailed,
     PermanentSourceError,
@@ -26,7 +27,6 @@ from kasparro.core.redaction import redact_text
 from kasparro.ingestion.http.access import access_of
 from kasparro.ingestion.http.tokens import TokenCache
 from kasparro.ingestion.sources.api import ApiPages
-from integration.token_server import PAGES, RECORDS, Provider, page_of, serve_api
 
 pytestmark = pytest.mark.anyio
 

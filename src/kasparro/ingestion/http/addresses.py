@@ -58,7 +58,7 @@ def is_plain_host(host: str) -> bool:
     Resolvers read `2852039166`, `0xA9FEA9FE`, `0251.0376.0251.0376` and `127.1` as addresses too: nobody means well by it.
     """
     try:
-        return str(ipaddress.ip_address(host)) == host
+        return str(ipaddress.ip_address(host)) == host and "%" not in host
     except ValueError:
         last = host.rpartition(".")[2]
         return last != "" and ":" not in host and _NUMBER.fullmatch(last) is None
