@@ -313,14 +313,11 @@ WHOLE = [
         "https://127.0.0.1:{port}/",
         "ws://127.0.0.1:{port}/",
         "unix:///run/postgres.sock",
-        "https:///x",
-        "http://",
     ),
     *(
         "data:application/json,[]",
         "//127.0.0.1:{port}/",
         "http://127.0.0.1:99999/",
-        "\\\\127.0.0.1:{port}\\x",
     ),
 ]
 URLS = [f"http://{host}:{{port}}/steal" for host in HOSTS] + WHOLE
