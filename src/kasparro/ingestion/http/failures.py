@@ -26,6 +26,11 @@ _UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
 _OUT_OF_DATE: Final = frozenset({9, 10})
 _OTHER_HOST: Final = frozenset({62, 64})
 """Codes of OpenSSL for what is wrong with a certificate (`X509_V_ERR_...`)."""
+_CLIENT_CERTIFICATE: Final = "tls: {cert: ..., key: ...}"
+_IF_IT_WANTS_ONE: Final = (
+    f"If it stays: a server that wants a client certificate ends so, too ({_CLIENT_CERTIFICATE})"
+)
+"""With TLS 1.3 a server refuses a client after the handshake, and what it says is often lost with the connection."""
 _ABOUT_CERTIFICATES: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED")
 
 
@@ -37,7 +42,9 @@ def translated(place: str, redact: Redact) -> Generator[None]:
     except SourceError as error:
         raise located(error, place, redact) from _cause(error.__cause__, redact)
     except (aiohttp.ClientError, OSError) as error:
-        raise located(_translate(error), place, redact) from _cause(error, redact)
+        raise located(_translate(error, secured=place.startswith("https:")), place, redact) from _cause(
+            error, redact
+        )
 
 
 def located(error: SourceError, place: str, redact: Redact) -> SourceError:
@@ -50,7 +57,7 @@ def located(error: SourceError, place: str, redact: Redact) -> SourceError:
     return error
 
 
-def _translate(error: aiohttp.ClientError | OSError) -> SourceError:  # noqa: PLR0911  # one for each kind
+def _translate(error: aiohttp.ClientError | OSError, *, secured: bool) -> SourceError:  # noqa: PLR0911  # one for each kind
     match error:
         case aiohttp.ClientPayloadError():
             return TruncatedContent("the answer was cut off before its end")
@@ -59,7 +66,7 @@ def _translate(error: aiohttp.ClientError | OSError) -> SourceError:  # noqa: PL
         case aiohttp.ClientError() | OSError() if alert := _alert(error):
             return AuthenticationFailed(
                 f"the server ends the connection, because of the client certificate or the lack of one: {alert}",
-                hint="Declare the certificate it asks for: tls: {cert: ..., key: ...}",
+                hint=f"Declare the certificate it asks for: {_CLIENT_CERTIFICATE}",
             )
         case aiohttp.ClientConnectorError(os_error=AddressRefused() as refused):
             return refused_address(error.host, str(refused))
@@ -68,13 +75,18 @@ def _translate(error: aiohttp.ClientError | OSError) -> SourceError:  # noqa: PL
         case aiohttp.InvalidURL():
             return PermanentSourceError("is not an address that can be asked")
         case aiohttp.ServerDisconnectedError():
-            return TransientSourceError("the server closed the connection without an answer")
+            return TransientSourceError(
+                "the server closed the connection without an answer",
+                hint=_IF_IT_WANTS_ONE if secured else None,
+            )
         case aiohttp.ClientConnectorError():
             reason = error.strerror or str(error)
             hint = "Check the source's `url`, and that the server is up"
             return TransientSourceError(f"cannot be reached: {reason}", hint=hint)
         case _:
-            return TransientSourceError(f"the connection failed: {error}")
+            return TransientSourceError(
+                f"the connection failed: {error}", hint=_IF_IT_WANTS_ONE if secured else None
+            )
 
 
 def _certificate_refused(error: aiohttp.ClientConnectorCertificateError) -> SourceError:
