@@ -19,7 +19,13 @@ from structlog.testing import capture_logs
 from file_server import ServedFile, serve_file
 from integration.api_server import Naps, declare, ids, json_answer, serve
 from integration.token_server import PAGES, RECORDS, Provider, page_of, serve_api
-from kasparro.core.errors import AuthenticationFailed, ConfigurationError, SourceError, UnexpectedContent
+from kasparro.core.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    PermanentSourceError,
+    SourceError,
+    UnexpectedContent,
+)
 from kasparro.core.etl_config import ApiSource, CsvSource
 from kasparro.ingestion.csv.locations import find, open_file
 from kasparro.ingestion.http.access import access_of
@@ -396,6 +402,14 @@ async def test_when_a_session_ends_is_read_in_every_usual_form(told, expires):
             {"token": "secret-value"},
             AuthenticationFailed,
             "without the cookie 'SID'.*none",
+        ),
+        (
+            {"token_path": "token"},
+            lambda: web.Response(
+                status=302, headers={"Location": "/login", "Set-Cookie": "csrf=secret-value"}
+            ),
+            PermanentSourceError,
+            "the login redirects",
         ),
         (
             {"token_path": "token"},

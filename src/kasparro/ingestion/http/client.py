@@ -157,8 +157,10 @@ class HttpClient:
             yield raw
 
     def _session(self, hop: Hop) -> aiohttp.ClientSession:
-        if hop.reach is Reach.HOME or self.elsewhere is None:
+        if hop.reach is Reach.HOME:
             return self.session
+        if self.elsewhere is None:
+            raise RuntimeError(hop.reach)  # a defect: rules that lead away come with a way to get there
         return self.elsewhere.session(hop.reach)
 
     async def _receive(self, request: Request, hop: Hop, raw: aiohttp.ClientResponse) -> Response | Hop:

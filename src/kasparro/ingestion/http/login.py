@@ -77,7 +77,8 @@ class LoginGrant:
             signed, _ = self.signer.sign(asking.now())
             own = sendable_header("Authorization", self.prefix + asking.learn(signed), "auth.auth")
         url = with_query(parse_url(declared.url), self.with_it.query.items())
-        return TokenRequest(_LOGIN, url, declared.method, merged(headers, declared.headers, own), body)
+        sent = merged(headers, declared.headers, own)
+        return TokenRequest(_LOGIN, url, declared.method, sent, body, for_cookie=declared.cookie is not None)
 
     def _cookie(self, asking: Asking, answer: TokenAnswer, name: str, started: datetime) -> Token:
         value = answer.cookies.get(name)

@@ -15,7 +15,7 @@ from kasparro.core.errors import ConfigurationError
 from kasparro.core.etl_config import Signing
 
 _LEEWAY: Final = timedelta(seconds=30)
-"""A token is dated back so far: the clock of who reads it may be a little behind."""
+"""A token is dated back so far, or a tenth of its life: the clock of who reads it may be a little behind."""
 _LARGEST_KEY: Final = 64 * 1024
 
 
@@ -29,7 +29,8 @@ class Signer:
 
     def sign(self, now: datetime, *, once: bool = False) -> tuple[str, datetime]:
         """A token and when it expires. *once* gives it an id, so that who reads it can refuse it a second time."""
-        expires = now + self.declared.lifetime - _LEEWAY
+        issued = now - min(_LEEWAY, self.declared.lifetime / 10)
+        expires = issued + self.declared.lifetime
         named = {
             "iss": self.declared.issuer,
             "sub": self.declared.subject,
@@ -37,7 +38,7 @@ class Signer:
             "jti": secrets.token_urlsafe(16) if once else None,
         }
         claims: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-        claims |= {"iat": int((now - _LEEWAY).timestamp()), "exp": int(expires.timestamp())}
+        claims |= {"iat": int(issued.timestamp()), "exp": int(expires.timestamp())}
         headers = None if self.declared.key_id is None else {"kid": self.declared.key_id}
         text = jwt.encode(
             {**self.declared.claims, **claims}, self.key, self.declared.algorithm, headers=headers

@@ -39,18 +39,19 @@ _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_do
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What to ask. Everything of it may be a secret; *what* names it for people."""
+    """What to ask; everything of it may be a secret. `what` names it for people. With `for_cookie` a redirect may be the answer."""
 
     what: str
     url: URL
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    for_cookie: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAnswer:
-    """A good answer. A redirect is one, if it is to be: logins answer so, with a cookie."""
+    """A good answer."""
 
     status: int
     cookies: Mapping[str, str] = field(repr=False)
@@ -105,7 +106,7 @@ async def _receive(
 ) -> TokenAnswer:
     cookies = {name: morsel.value for name, morsel in raw.cookies.items()}
     if HTTPStatus.MULTIPLE_CHOICES <= raw.status < HTTPStatus.BAD_REQUEST:
-        if cookies:
+        if cookies and request.for_cookie:  # so answer logins that are made for browsers
             return TokenAnswer(raw.status, cookies, b"")
         raise PermanentSourceError(
             f"{request.what} redirects ({raw.status}), which is not followed: a credential goes where it is declared for",
