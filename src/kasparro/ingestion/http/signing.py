@@ -1,4 +1,7 @@
-"""JSON Web Tokens (RFC 7519) as declared: the claims and the key in, the signed text out."""
+"""JSON Web Tokens (RFC 7519) as declared: the claims and the key in, the signed text out.
+
+The library that signs is imported when something is to be signed: it brings a whole cryptographic library, and few sources need it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-
-import jwt
-from jwt.exceptions import PyJWTError
 
 from kasparro.core.errors import ConfigurationError
 from kasparro.core.etl_config import Signing
@@ -29,6 +29,8 @@ class Signer:
 
     def sign(self, now: datetime, *, once: bool = False) -> tuple[str, datetime]:
         """A token and when it expires. *once* gives it an id, so that who reads it can refuse it a second time."""
+        from jwt import encode  # noqa: PLC0415  # see above
+
         issued = now - min(_LEEWAY, self.declared.lifetime / 10)
         expires = issued + self.declared.lifetime
         named = {
@@ -40,14 +42,14 @@ class Signer:
         claims: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         claims |= {"iat": int(issued.timestamp()), "exp": int(expires.timestamp())}
         headers = None if self.declared.key_id is None else {"kid": self.declared.key_id}
-        text = jwt.encode(
-            {**self.declared.claims, **claims}, self.key, self.declared.algorithm, headers=headers
-        )
+        text = encode({**self.declared.claims, **claims}, self.key, self.declared.algorithm, headers=headers)
         return text, expires
 
 
 def signer_of(declared: Signing, folder: Path, now: datetime, audience: str | None = None) -> Signer:
     """Read the key. Raises `ConfigurationError` if nothing can be signed with it; *audience* stands in for the declared one."""
+    from jwt.exceptions import PyJWTError  # noqa: PLC0415  # see above
+
     signer = Signer(declared, _key(declared, folder), audience)
     try:
         signer.sign(now)

@@ -39,7 +39,7 @@ _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_do
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What to ask; everything of it may be a secret. `what` names it for people. With `for_cookie` a redirect may be the answer."""
+    """What to ask; it may be all secrets. `what` names it for people. With `for_cookie` a redirect may be the answer."""
 
     what: str
     url: URL
