@@ -1,6 +1,6 @@
 """JSON Web Tokens (RFC 7519) as declared: the claims and the key in, the signed text out.
 
-The library that signs is imported when something is to be signed: it brings a whole cryptographic library, and few sources need it.
+The library that signs is imported when something is to be signed: few sources need it, and all would wait for it.
 """
 
 from __future__ import annotations
