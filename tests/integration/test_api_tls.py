@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from integration.api_server import Api, Naps, declare, ids, json_answer
+from integration.api_server import serve as serve_plainly
 from kasparro.core.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -219,6 +220,15 @@ async def test_files_that_cannot_be_used_are_told_before_anything_is_asked(files
     ]:
         with pytest.raises(ConfigurationError, match=said):
             access_of(declare("https://h.example", folder=files.folder, tls=tls))
+
+
+async def test_a_server_without_tls_is_told_at_once():
+    async with serve_plainly(lambda _request: json_answer([])) as api:
+        naps = Naps()
+        source = ApiPages(declare(api.url.replace("http://", "https://")), naps.waiting())
+        with pytest.raises(PermanentSourceError, match="does not speak TLS there"):
+            [page async for page in source.pages(None)]
+        assert (naps.taken, api.requests) == ([], [])
 
 
 async def test_tokens_are_asked_for_with_the_same_certificates(files):

@@ -26,6 +26,9 @@ _UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
 _OUT_OF_DATE: Final = frozenset({9, 10})
 _OTHER_HOST: Final = frozenset({62, 64})
 """Codes of OpenSSL for what is wrong with a certificate (`X509_V_ERR_...`)."""
+_NO_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+)
 _CLIENT_CERTIFICATE: Final = "tls: {cert: ..., key: ...}"
 _IF_IT_WANTS_ONE: Final = (
     f"If it stays: a server that wants a client certificate ends so, too ({_CLIENT_CERTIFICATE})"
@@ -67,6 +70,12 @@ def _translate(error: aiohttp.ClientError | OSError, *, secured: bool) -> Source
             return AuthenticationFailed(
                 f"the server ends the connection, because of the client certificate or the lack of one: {alert}",
                 hint=f"Declare the certificate it asks for: {_CLIENT_CERTIFICATE}",
+            )
+        case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=str() as reason)) if (
+            reason in _NO_TLS
+        ):
+            return PermanentSourceError(
+                "the server does not speak TLS there", hint="Check the port; is the address one of http://?"
             )
         case aiohttp.ClientConnectorError(os_error=AddressRefused() as refused):
             return refused_address(error.host, str(refused))
