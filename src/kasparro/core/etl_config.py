@@ -41,7 +41,6 @@ from kasparro.core.declarations.token_auth import (
     OAuth2RefreshToken,
     SignedJwt,
     Signing,
-    TokenEndpoint,
 )
 
 __all__ = [
@@ -86,7 +85,6 @@ __all__ = [
     "StreamSource",
     "Tls",
     "TokenAuth",
-    "TokenEndpoint",
     "json_schema",
     "load_catalog",
     "path_kind",

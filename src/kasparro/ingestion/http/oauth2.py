@@ -17,7 +17,6 @@ from kasparro.core.etl_config import (
     OAuth2ClientCredentials,
     OAuth2JwtBearer,
     OAuth2RefreshToken,
-    TokenEndpoint,
 )
 from kasparro.ingestion.http.credentials import Credentials, sendable_header
 from kasparro.ingestion.http.origin import parse_url
@@ -32,6 +31,8 @@ _LONGEST: Final = timedelta(days=3650)
 _POLL: Final = 0.1
 """How often is looked whether another process has done with the refresh token, in seconds."""
 
+Endpoint = OAuth2ClientCredentials | OAuth2RefreshToken | OAuth2JwtBearer
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentialsGrant:
@@ -45,16 +46,11 @@ class ClientCredentialsGrant:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return _client_secrets(self.declared.client_id, self.declared.client_secret) + _in_params(
-            self.declared
-        )
+        return _secrets(self.declared)
 
     async def token(self, asking: Asking) -> Token:
         """A token for the client itself."""
-        form = {"grant_type": "client_credentials"}
-        return await _exchange(
-            asking, self.declared, (self.declared.client_id, self.declared.client_secret), form
-        )
+        return await _exchange(asking, self.declared, {"grant_type": "client_credentials"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +66,7 @@ class RefreshTokenGrant:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        declared = self.declared
-        return (
-            declared.refresh_token.get_secret_value(),
-            *_client_secrets(declared.client_id, declared.client_secret),
-            *_in_params(declared),
-        )
+        return (self.declared.refresh_token.get_secret_value(), *_secrets(self.declared))
 
     async def token(self, asking: Asking) -> Token:
         """A token for whoever consented. A new refresh token is kept before the other one is used."""
@@ -84,13 +75,12 @@ class RefreshTokenGrant:
             await asyncio.sleep(_POLL)
         try:
             form = {"grant_type": "refresh_token", "refresh_token": asking.learn(refresh_token)}
-            client = (self.declared.client_id, self.declared.client_secret)
             started = asking.now()
-            found = await _ask(asking, self.declared, client, form)
+            found = await _ask(asking, self.declared, form)
             newest = found.get("refresh_token")
             if isinstance(newest, str) and newest and newest != refresh_token:
                 self.refresh_tokens.replace(asking.learn(newest))
-            return token_in(asking, found, self.declared.type, started)
+            return _token_in(asking, found, self.declared, started)
         finally:
             self.refresh_tokens.release()
 
@@ -108,38 +98,25 @@ class JwtBearerGrant:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (
-            *_client_secrets(self.declared.client_id, self.declared.client_secret),
-            *_in_params(self.declared),
-        )
+        return _secrets(self.declared)
 
     async def token(self, asking: Asking) -> Token:
         """A token for the subject of an assertion that is signed for this very request."""
         assertion, _ = self.signer.sign(asking.now(), once=True)
         form = {"grant_type": _JWT_BEARER, "assertion": asking.learn(assertion)}
-        return await _exchange(
-            asking, self.declared, (self.declared.client_id, self.declared.client_secret), form
-        )
+        return await _exchange(asking, self.declared, form)
 
 
-Client = tuple[str | None, SecretStr | None]
-
-
-async def _exchange(
-    asking: Asking, declared: TokenEndpoint, client: Client, form: Mapping[str, str]
-) -> Token:
+async def _exchange(asking: Asking, declared: Endpoint, form: Mapping[str, str]) -> Token:
     started = asking.now()
-    kind = getattr(declared, "type", "")
-    return token_in(asking, await _ask(asking, declared, client, form), kind, started)
+    return _token_in(asking, await _ask(asking, declared, form), declared, started)
 
 
-async def _ask(
-    asking: Asking, declared: TokenEndpoint, client: Client, form: Mapping[str, str]
-) -> dict[str, Any]:
+async def _ask(asking: Asking, declared: Endpoint, form: Mapping[str, str]) -> dict[str, Any]:
     """The members of a good answer of the token endpoint."""
-    name, secret = client
+    name, secret = declared.client_id, declared.client_secret
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    fields = {**form, **_opened(declared)}
+    fields = {**form, **{name: opened(value) for name, value in declared.params.items()}}
     if declared.scope is not None:
         fields["scope"] = declared.scope
     if name is not None and secret is not None and declared.client_auth == "basic":
@@ -156,7 +133,7 @@ async def _ask(
     return found
 
 
-def token_in(asking: Asking, found: Mapping[str, Any], kind: str, started: datetime) -> Token:
+def _token_in(asking: Asking, found: Mapping[str, Any], declared: Endpoint, started: datetime) -> Token:
     """The bearer token among the members of an answer (RFC 6749, section 5.1) to a request that was *started* then."""
     text, sort = found.get("access_token"), found.get("token_type", "Bearer")
     if not isinstance(text, str) or not text:
@@ -166,7 +143,9 @@ def token_in(asking: Asking, found: Mapping[str, Any], kind: str, started: datet
         raise UnexpectedContent(
             f"{_ENDPOINT} gave a token that is not a bearer token, which is not supported"
         )
-    return bearer_token(asking.learn(text), _sent(kind), started, lifetime_of(found.get("expires_in")))
+    return bearer_token(
+        asking.learn(text), _sent(declared.type), started, lifetime_of(found.get("expires_in"))
+    )
 
 
 def bearer_token(
@@ -200,16 +179,13 @@ def _packed(name: str, secret: SecretStr) -> str:
     return base64.b64encode(pair.encode()).decode()
 
 
-def _client_secrets(name: str | None, secret: SecretStr | None) -> tuple[str, ...]:
-    return () if name is None or secret is None else (secret.get_secret_value(), _packed(name, secret))
-
-
-def _opened(declared: TokenEndpoint) -> dict[str, str]:
-    return {name: opened(value) for name, value in declared.params.items()}
-
-
-def _in_params(declared: TokenEndpoint) -> tuple[str, ...]:
-    return tuple(opened(value) for value in declared.params.values() if isinstance(value, SecretStr))
+def _secrets(declared: Endpoint) -> tuple[str, ...]:
+    """What is sent to the token endpoint and must not be shown."""
+    sealed = [value.get_secret_value() for value in declared.params.values() if isinstance(value, SecretStr)]
+    if declared.client_id is None or declared.client_secret is None:
+        return tuple(sealed)
+    packed = _packed(declared.client_id, declared.client_secret)
+    return (declared.client_secret.get_secret_value(), packed, *sealed)
 
 
 def opened(value: Any) -> str:
