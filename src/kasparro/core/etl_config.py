@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
-from kasparro.core.declarations.auth import (
-    ApiKeyAuth,
-    Auth,
-    BasicAuth,
-    BearerAuth,
-    NoAuth,
-    OAuth2ClientCredentials,
-)
+from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
 from kasparro.core.declarations.expressions import HEADER_PREFIX
@@ -39,6 +32,16 @@ from kasparro.core.declarations.sources import (
     SourceName,
     StreamSource,
 )
+from kasparro.core.declarations.static_auth import ApiKeyAuth, BasicAuth, BearerAuth, NoAuth
+from kasparro.core.declarations.tls import Tls
+from kasparro.core.declarations.token_auth import (
+    LoginAuth,
+    OAuth2ClientCredentials,
+    OAuth2JwtBearer,
+    OAuth2RefreshToken,
+    SignedJwt,
+    Signing,
+)
 
 __all__ = [
     "CONCURRENCY",
@@ -61,19 +64,27 @@ __all__ = [
     "FieldRule",
     "Incremental",
     "LinkHeaderPagination",
+    "LoginAuth",
     "NextUrlPagination",
     "NoAuth",
     "NoPagination",
     "OAuth2ClientCredentials",
+    "OAuth2JwtBearer",
+    "OAuth2RefreshToken",
     "OffsetPagination",
     "PagePagination",
     "Pagination",
     "RateLimit",
     "Retry",
+    "SignedJwt",
+    "Signing",
     "SourceDeclaration",
     "SourceName",
+    "StaticAuth",
     "Storage",
     "StreamSource",
+    "Tls",
+    "TokenAuth",
     "json_schema",
     "load_catalog",
     "path_kind",

@@ -22,8 +22,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    if _type(source.get("auth")) == "oauth2_client_credentials":
-        yield ("auth",), "oauth2_client_credentials"
     if _type(source.get("pagination")) == "auto":
         yield ("pagination",), "auto"
     limit = source.get("rate_limit")

@@ -11,7 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"auth": {"type": "oauth2_client_credentials"}}, "auth", "oauth2_client_credentials"),
         ({"pagination": {"type": "auto"}}, "pagination", "auto"),
         ({"pagination": "auto"}, "pagination", "auto"),
         ({"incremental": {"field": "x"}}, "incremental", "incremental"),
@@ -36,7 +35,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         {},
         {
             "type": "api",
-            "auth": "none",
+            "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
             "drift": "evolve",
             "snapshot": "false",

@@ -12,9 +12,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.auth import AuthField, NoAuth
+from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.connection import Connection
 from kasparro.core.declarations.csv_dialect import (
     Comment,
     Delimiter,
@@ -37,6 +38,7 @@ from kasparro.core.declarations.pagination import (
     PaginationField,
 )
 from kasparro.core.declarations.schedule import Cron
+from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
@@ -52,6 +54,9 @@ _KEYS_OF_KINDS: Final = {
     "storage": {"s3"},
     "headers": {"http"},
     "auth": {"http"},
+    "redirects": {"http"},
+    "redirect_hosts": {"http"},
+    "tls": {"http"},
     "retry": {"s3", "http"},
 }
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -115,10 +120,13 @@ class BaseSource(Declaration):
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(BaseSource):
+class ApiSource(Connection, BaseSource):
     """A REST API that answers in JSON."""
 
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
+
     type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
     body: JsonValue = Field(None, repr=False, description="What a POST sends, as JSON.")
@@ -159,6 +167,8 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
+        if self.tls is not None and self.url.lower().startswith("http://"):
+            refuse("has no meaning for http://", at=("tls",))
         twice = [name for name in _paging_params(self.pagination) if name in self.params]
         refuse_all(
             [
@@ -173,7 +183,7 @@ class ApiSource(BaseSource):
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
-class CsvSource(BaseSource):
+class CsvSource(Connection, BaseSource):
     """CSV files, plain or compressed, of this machine, in S3 or on the web."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})

@@ -10,17 +10,15 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
-import aiohttp
 import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
-from kasparro.ingestion.http.client import HttpClient, open_session
-from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.access import Access, Connections, access_of
+from kasparro.ingestion.http.client import HttpClient
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
@@ -36,17 +34,23 @@ log = structlog.get_logger(__name__)
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, *access* how it is reached, where
+    that is not as declared.
+    """
 
     def __init__(
-        self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
+        self,
+        declaration: ApiSource,
+        waiting: Waiting | None = None,
+        target: Target | None = None,
+        access: Access | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
-        self._credentials = credentials_of(declaration.auth)
-        self._redact = Redactor(self._credentials.secrets)
-        self._paging = paging_of(declaration.pagination, self._credentials)
+        self._access = access or access_of(declaration)
+        self._redact = self._access.redact
+        self._paging = paging_of(declaration.pagination, self._access.credentials)
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
@@ -56,8 +60,8 @@ class ApiPages:
         place: Place | None = self._start(after)
         outlook: Outlook | None = None
         watch = LoopWatch()
-        async with open_session(self._concurrency) as session:
-            fetch = partial(self._fetch, self._client(session))
+        async with self._access.connect(self._waiting, self._concurrency) as connections:
+            fetch = partial(self._fetch, self._client(connections))
             async with FetchingAhead(fetch, self._concurrency) as ahead:
                 while place is not None:
                     with translated(self._base_place, self._redact):
@@ -83,15 +87,18 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def _client(self, connections: Connections) -> HttpClient:
         return HttpClient(
-            session=session,
+            session=connections.session,
             home=self._target.base,
-            credentials=self._credentials,
+            credentials=self._access.credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             limiter=self._limiter,
             now=self._waiting.now,
+            tokens=connections.tokens,
+            rules=self._access.rules,
+            elsewhere=connections.elsewhere,
         )
 
     def _start(self, after: Cursor | None) -> Place:
