@@ -63,7 +63,7 @@ def checkpoint_first(_: float) -> None:
 
 
 def data_first_without_key(_: float) -> None:
-    async def known(self: PostgresSession, records: Sequence[Keyed]) -> Stored:
+    async def known(self: PostgresSession, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         return dict.fromkeys(range(len(records)))
 
     async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:

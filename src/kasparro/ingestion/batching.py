@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from kasparro.core.clock import monotonic
@@ -31,6 +32,8 @@ class Haul:
     complete: bool
     unchanged: int = 0
     notices: Sequence[Notice] = ()
+    mark: datetime | None = None
+    known_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class _Pile:
     rejects: list[Reject] = field(default_factory=list)
     unchanged: int = 0
     notices: list[Notice] = field(default_factory=list)
+    mark: datetime | None = None
+    known_until: int | None = None
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
@@ -68,11 +73,19 @@ class _Pile:
         self.rejects.extend(page.rejects)
         self.unchanged += page.unchanged
         self.notices.extend(page.notices)
+        self.known_until = page.known_until
 
     def take(self, size: int | None = None, *, complete: bool = False) -> Haul:
         """Hand out the first *size* records (`None`: all) and keep the rest."""
         haul = Haul(
-            self.records[:size], self.rejects, self.cursor, complete, self.unchanged, tuple(self.notices)
+            records=self.records[:size],
+            rejects=self.rejects,
+            cursor=self.cursor,
+            complete=complete,
+            unchanged=self.unchanged,
+            notices=tuple(self.notices),
+            mark=self.mark,
+            known_until=self.known_until,
         )
         self.records = [] if size is None else self.records[size:]
         self.rejects = []
@@ -110,7 +123,7 @@ def _pile_up(pile: _Pile, page: Page, pace: Pace) -> Iterator[Haul]:
     pile.add(page)
     while len(pile.records) > pace.records:
         yield pile.take(pace.records)
-    pile.cursor = page.cursor
+    pile.cursor, pile.mark = page.cursor, page.mark
     if len(pile) >= pace.records:
         yield pile.take()
 

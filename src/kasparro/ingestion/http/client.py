@@ -27,6 +27,7 @@ from kasparro.core.errors import (
     UnexpectedContent,
 )
 from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.conditional import NotModified
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.origin import resolve_link
@@ -44,12 +45,13 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask, without credentials."""
+    """What to ask, without credentials; under which *conditions*."""
 
     url: URL
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ class HttpClient:
     now: Callable[[], datetime] = clock.now
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included."""
+        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included.
+
+        Raises `NotModified` when the conditions of *request* say so.
+        """
         for _ in range(MOST_REDIRECTS + 1):
             resolve_link(str(request.url), self.home, "the request")
             answer = await self._hop(request)
@@ -124,7 +129,11 @@ class HttpClient:
         url = with_query(request.url, credentials.items()) if credentials else request.url
         headers = {"User-Agent": f"kasparro/{__version__}", "Accept": "application/json"}
         sent = _merged(
-            headers, request.headers, {"Accept-Encoding": ACCEPT_ENCODING}, self.credentials.headers
+            headers,
+            request.headers,
+            request.conditions,
+            {"Accept-Encoding": ACCEPT_ENCODING},
+            self.credentials.headers,
         )
         async with self.session.request(
             request.method, url, headers=sent, data=request.body, allow_redirects=False
@@ -136,6 +145,8 @@ class HttpClient:
             return self._redirect(request, raw)
         if not raw.ok:
             raise await self._refusal(raw)
+        if raw.status == HTTPStatus.NOT_MODIFIED and request.conditions:
+            raise NotModified
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
         body = await _read(raw, self.bounds)

@@ -6,9 +6,10 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import structlog
@@ -18,8 +19,10 @@ from yarl import URL
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
 from kasparro.ingestion.http.client import HttpClient, open_session
+from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
@@ -42,7 +45,7 @@ class ApiPages:
         self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
     ) -> None:
         self._declared = declaration
-        self._target = target or target_of(declaration)
+        self.target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
         self._credentials = credentials_of(declaration.auth)
         self._redact = Redactor(self._credentials.secrets)
@@ -50,7 +53,16 @@ class ApiPages:
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
-        self._base_place = self._place(self._target.base)
+        self._pause = Pause()
+        self._base_place = self._place(self.target.base)
+
+    def aimed(self, target: Target, concurrency: int | None = None) -> Self:
+        """The same source, asked something else, so many pages at once; what holds requests back holds for both."""
+        other = copy.copy(self)
+        other.target = target
+        other._base_place = self._place(target.base)  # noqa: SLF001  # one of its own kind
+        other._concurrency = concurrency or self._concurrency  # noqa: SLF001  # as above
+        return other
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         place: Place | None = self._start(after)
@@ -86,11 +98,12 @@ class ApiPages:
     def _client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
             session=session,
-            home=self._target.base,
+            home=self.target.base,
             credentials=self._credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             limiter=self._limiter,
+            pause=self._pause,
             now=self._waiting.now,
         )
 
@@ -108,7 +121,7 @@ class ApiPages:
 
     def _is_here(self, at: Any) -> bool:
         try:
-            self._paging.url(self._target.base, at)
+            self._paging.url(self.target.base, at)
         except SourceError:
             return False
         return True
@@ -120,7 +133,7 @@ class ApiPages:
         except PermanentSourceError as refusal:
             if refusal.status not in self._paging.beyond_end(place):
                 raise
-        return Answer(self._paging.url(self._target.base, place.at), {}, EMPTY)
+        return Answer(self._paging.url(self.target.base, place.at), {}, EMPTY)
 
     async def _fetch(self, client: HttpClient, at: Position) -> Answer:
         attempt = partial(self._attempt, client, at)
@@ -128,7 +141,10 @@ class ApiPages:
 
     async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)))
+        first = at == self._paging.first
+        response = await client.fetch(
+            self.target.request(self._paging.url(self.target.base, at), first=first)
+        )
         with translated(self._place(response.url), self._redact):
             envelope = await self._reader.open(response)
         return Answer(response.url, response.headers, envelope, response.received)
@@ -157,7 +173,14 @@ class ApiPages:
             else {self._paging.key: following.at, "ordinal": following.ordinal},
             size=answer.size,
             total=answer.total,
+            conditions=self._conditions(place, answer),
         )
+
+    def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
+        if place.ordinal > 1 or self.target.method != "GET":
+            return {}
+        found = conditions_of(answer.headers)
+        return {name: value for name, value in found.items() if not self._redact.shows_secret(value)}
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))

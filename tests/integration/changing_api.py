@@ -1,0 +1,69 @@
+"""An upstream whose records change: filtered by time in every way that APIs filter, and shown some later than they are dated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from kasparro.core.clock import now
+from kasparro.core.etl_config import ApiSource
+from kasparro.ingestion.http.retry import Waiting
+from kasparro.ingestion.incremental.pages import IncrementalPages
+from kasparro.ingestion.incremental.version import version_reader
+from kasparro.ingestion.resume import ResumableSource
+from kasparro.ingestion.sources.api import ApiPages
+
+Record = dict[str, Any]
+FIELD = "updated_at"
+
+
+def read(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() if "T" in text or "-" in text else float(text)
+
+
+@dataclass
+class Changing:
+    """`since` and `until` of the query bound `field`; *strictly*: without those at the bounds themselves."""
+
+    records: list[Record] = field(default_factory=list)
+    strictly: bool = False
+    size: int = 100
+    value: Callable[[Record], float | None] = lambda record: None if record.get(FIELD) is None else read(record[FIELD])
+    failing: Callable[[web.Request], bool] = lambda _: False
+
+    def put(self, *records: Record) -> None:
+        """Show *records*, each instead of the one with its id."""
+        ids = {record["id"] for record in records}
+        self.records = [record for record in self.records if record["id"] not in ids] + list(records)
+
+    def matches(self, record: Record, since: float | None, until: float | None) -> bool:
+        value = self.value(record)
+        if value is None:
+            return True
+        if self.strictly:
+            return (since is None or value > since) and (until is None or value < until)
+        return (since is None or value >= since) and (until is None or value <= until)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if self.failing(request):
+            return web.Response(status=400)
+        bounds = [read(request.query[name]) if name in request.query else None for name in ("since", "until")]
+        found = [record for record in self.records if self.matches(record, *bounds)]
+        first = (int(request.query.get("page", "1")) - 1) * self.size
+        return web.Response(
+            text=json.dumps(found[first : first + self.size]), content_type="application/json"
+        )
+
+
+def opened(declaration: ApiSource, at: Callable[[], datetime] = now, waiting: Waiting | None = None) -> ResumableSource:
+    """The source that `opening` opens, at another time."""
+    declared, reader = declaration.incremental, version_reader(declaration)
+    assert declared is not None
+    assert reader is not None
+    pages = IncrementalPages(declaration, declared, reader, ApiPages(declaration, waiting), at)
+    return ResumableSource(declaration, pages, rereads=False)
