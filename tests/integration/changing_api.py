@@ -23,23 +23,30 @@ FIELD = "updated_at"
 
 
 def read(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() if "T" in text or "-" in text else float(text)
+    return (
+        datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        if "T" in text or "-" in text
+        else float(text)
+    )
 
 
 @dataclass
 class Changing:
-    """`since` and `until` of the query bound `field`; *strictly*: without those at the bounds themselves."""
+    """`since` and `until` of the query bound what is shown; *strictly*: without what is at the bounds. Or it does not heed them."""
 
     records: list[Record] = field(default_factory=list)
+    heeds: bool = True
     strictly: bool = False
     size: int = 100
-    value: Callable[[Record], float | None] = lambda record: None if record.get(FIELD) is None else read(record[FIELD])
+    value: Callable[[Record], float | None] = lambda record: (
+        None if record.get(FIELD) is None else read(record[FIELD])
+    )
     failing: Callable[[web.Request], bool] = lambda _: False
 
     def put(self, *records: Record) -> None:
         """Show *records*, each instead of the one with its id."""
-        ids = {record["id"] for record in records}
-        self.records = [record for record in self.records if record["id"] not in ids] + list(records)
+        ids = {record.get("id") for record in records}
+        self.records = [record for record in self.records if record.get("id") not in ids] + list(records)
 
     def matches(self, record: Record, since: float | None, until: float | None) -> bool:
         value = self.value(record)
@@ -52,15 +59,20 @@ class Changing:
     async def answer(self, request: web.Request) -> web.Response:
         if self.failing(request):
             return web.Response(status=400)
-        bounds = [read(request.query[name]) if name in request.query else None for name in ("since", "until")]
-        found = [record for record in self.records if self.matches(record, *bounds)]
+        found = self.records
+        if self.heeds:
+            query = request.query
+            bounds = [read(query[name]) if name in query else None for name in ("since", "until")]
+            found = [record for record in self.records if self.matches(record, *bounds)]
         first = (int(request.query.get("page", "1")) - 1) * self.size
         return web.Response(
             text=json.dumps(found[first : first + self.size]), content_type="application/json"
         )
 
 
-def opened(declaration: ApiSource, at: Callable[[], datetime] = now, waiting: Waiting | None = None) -> ResumableSource:
+def opened(
+    declaration: ApiSource, at: Callable[[], datetime] = now, waiting: Waiting | None = None
+) -> ResumableSource:
     """The source that `opening` opens, at another time."""
     declared, reader = declaration.incremental, version_reader(declaration)
     assert declared is not None

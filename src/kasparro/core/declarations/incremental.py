@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +25,7 @@ FieldPath = Annotated[Text, AfterValidator(check_field_path)]
 SINCE: Final = "{since}"
 UNTIL: Final = "{until}"
 
+_ASKED: Final = {"field", "param", "in_", "template", "initial", "format", "field_format", "end_param"}
 _PLACEHOLDER: Final = re.compile(r"\{\w*\}")
 _DAY: Final = timedelta(days=1)
 
@@ -85,6 +87,10 @@ class Incremental(Declaration):
     def bounded(self) -> bool:
         """Whether requests say up to which time they ask."""
         return self.end_param is not None or (self.template is not None and UNTIL in self.template)
+
+    def asked(self) -> dict[str, Any]:
+        """What decides where a mark stands and what is asked with it. The rest may change while a mark is kept."""
+        return self.model_dump(include=_ASKED, by_alias=True)
 
     @property
     def version_format(self) -> str:
@@ -161,6 +167,32 @@ def read_bound(text: str, form: str) -> int | None:
         except (ValueError, OverflowError):
             continue
     return None
+
+
+def misplaced(declared: Incremental, method: str, body: Any, paging: Sequence[str]) -> list[Refusal]:
+    """What does not fit the rest of an API: its *method*, its *body*, the parameters of its *paging*."""
+    names = {"param": declared.param, "end_param": declared.end_param}
+    if declared.in_ == "query":
+        twice = [key for key, name in names.items() if name in paging]
+        return [Refusal("is set by pagination as well", ("incremental", key)) for key in twice]
+    if declared.in_ != "body":
+        return []
+    if method != "POST":
+        return [Refusal("body needs method: POST", ("incremental", "in"))]
+    if body is not None and not isinstance(body, dict):
+        return [Refusal("body needs a body that is an object", ("incremental", "in"))]
+    blocked = [key for key, path in names.items() if path is not None and _is_blocked(body or {}, path)]
+    message = "leads through something in body that is no object"
+    return [Refusal(message, ("incremental", key)) for key in blocked]
+
+
+def _is_blocked(body: Any, path: str) -> bool:
+    inside = body
+    for name in path.split(".")[:-1]:
+        inside = inside.get(name, {})
+        if not isinstance(inside, dict):
+            return True
+    return False
 
 
 def _alias(name: str) -> str:

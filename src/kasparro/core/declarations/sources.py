@@ -26,7 +26,7 @@ from kasparro.core.declarations.csv_dialect import (
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
-from kasparro.core.declarations.incremental import FieldPath, Incremental
+from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
 from kasparro.core.declarations.pagination import (
@@ -55,8 +55,6 @@ _KEYS_OF_KINDS: Final = {
     "auth": {"http"},
     "retry": {"s3", "http"},
 }
-_ASKED: Final = {"field", "param", "in_", "template", "initial", "format", "field_format", "end_param"}
-"""Of `incremental`, what decides where a mark stands or what is asked with it. The rest may change while a mark is kept."""
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 
 
@@ -162,10 +160,9 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
-        if self.incremental is not None and self.incremental.in_ == "body":
-            self._increments_fit_the_body()
         paging = _paging_params(self.pagination)
-        self._increments_are_apart(paging)
+        if self.incremental is not None:
+            refuse_all(misplaced(self.incremental, self.method, self.body, paging))
         twice = [name for name in paging if name in self.params]
         refuse_all(
             [
@@ -175,24 +172,6 @@ class ApiSource(BaseSource):
         )
         return self
 
-    def _increments_are_apart(self, paging: tuple[str, ...]) -> None:
-        if self.incremental is None or self.incremental.in_ != "query":
-            return
-        named = {"param": self.incremental.param, "end_param": self.incremental.end_param}
-        refuse_all(
-            [
-                Refusal("is set by pagination as well", ("incremental", key))
-                for key, name in named.items()
-                if name in paging
-            ]
-        )
-
-    def _increments_fit_the_body(self) -> None:
-        if self.method != "POST":
-            refuse("body needs method: POST", at=("incremental", "in"))
-        if self.body is not None and not isinstance(self.body, dict):
-            refuse("body needs a body that is an object", at=("incremental", "in"))
-
     def recipe_fingerprint(self) -> str:
         """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
         declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
@@ -201,7 +180,7 @@ class ApiSource(BaseSource):
     def _fetched(self) -> dict[str, Any]:
         shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
         if self.incremental is not None:
-            shown["incremental"] = self.incremental.model_dump(include=_ASKED, by_alias=True)
+            shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 

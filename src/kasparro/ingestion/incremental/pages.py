@@ -112,7 +112,8 @@ class IncrementalPages:
             start = max(start, EARLIEST) if self._sent.timed else start
             start = start if initial is None else max(start, initial)
         step = None if declared.step is None else of_timedelta(declared.step)
-        return Unfinished(start, self._until(), step)
+        begun = of_datetime(self._now()) if self._kept.timed else None
+        return Unfinished(begun, start, self._until(), step)
 
     def _until(self) -> int | None:
         if not self._declared.bounded:

@@ -1,10 +1,11 @@
 """How far an incremental fetch has come: pages seen in, the cursor that resumes after them out. No I/O.
 
-    {"mark": m}                                                        nothing under way
-    {"mark": m, "fetch": {"start", "until", "step", "done", "open"}}   a fetch that is not finished
+    {"mark": m}                                                              nothing under way
+    {"mark": m, "fetch": {"begun", "start", "until", "step", "done", "open"}}   a fetch that is not finished
 
 A fetch is cut into slices, or is one. `done` are finished ones, as ranges [first, behind the last, newest moment seen]; `open`
-are those begun, by number, with the cursor of their pages. Up to the mark, the newest moment of what is complete, all is handed over.
+those begun, by number, with the cursor of their pages. The mark is the newest moment of what is complete, from before the fetch
+was `begun`: what changes meanwhile may stand on a page that was read already, and must come again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ Done = tuple[int, int, int | None]
 class Unfinished(msgspec.Struct, frozen=True):
     """A fetch as a cursor holds it."""
 
+    begun: int | None = None
     start: int | None = None
     until: int | None = None
     step: int | None = None
@@ -107,9 +109,10 @@ class Fetch:
         """A page of slice *number* holds *moments* and *after* resumes behind it. Says whether they came in order."""
         before = self._open[number].seen if number in self._open else None
         in_order = moments == sorted(moments) and (before is None or not moments or before <= moments[0])
-        seen = newest(before, *moments)
         self._newest = newest(self._newest, *moments)
-        self._ascending = self._ascending and in_order
+        if self._ascending and not in_order:
+            self._ascending, before = False, None
+        seen = newest(before, *(moment for moment in moments if self._ascending or self._is_before(moment)))
         if after is None:
             self._open.pop(number, None)
             self._finish(number, seen)
@@ -126,6 +129,9 @@ class Fetch:
         opened = {str(number): msgspec.to_builtins(one) for number, one in sorted(self._open.items())}
         fetch = msgspec.structs.asdict(self._plan) | {"done": list(map(list, self._done)), "open": opened}
         return {"mark": self.mark, "fetch": fetch}
+
+    def _is_before(self, moment: int) -> bool:
+        return self._plan.begun is None or moment <= self._plan.begun
 
     def _slice(self, number: int) -> Slice:
         start, until, step = self._plan.start, self._plan.until, self._plan.step
