@@ -58,7 +58,9 @@ NEVER_ENDED = NEVER_BEGUN
 QUICK = Pace(heartbeat=0.1, silent_for=0.8, poll=0.1, maintenance=0.1, busy=0.1, backoff=0.2, grace=20.0)
 
 QUICKLY = {"attempts": 2, "base": "10ms", "max": "10ms"}
+INCREMENTAL = {"field": "version", "format": "integer"}
 MAP = {"title": "name", "published_at": "when"}
+COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL}
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,11 @@ class Orders:
 def declaration(orders: Orders) -> SourceDeclaration:
     if orders.kind == SourceKind.API:
         pages = {"type": "page", "param": "page", "start": 1}
-        return ApiSource.model_validate(
-            {"name": NAME, "url": f"{orders.place}/items", "pagination": pages, "map": MAP, "retry": QUICKLY}
-        )
+        address = {"url": f"{orders.place}/items", "pagination": pages, "retry": QUICKLY}
+        return ApiSource.model_validate(COMMON | address)
     if orders.kind == SourceKind.CSV:
-        return CsvSource.model_validate({"name": NAME, "path": orders.place, "key": ["id"], "map": MAP})
-    return StreamSource.model_validate({"name": NAME, "url": "https://stream.test/things", "map": MAP})
+        return CsvSource.model_validate(COMMON | {"path": orders.place, "key": ["id"]})
+    return StreamSource.model_validate(COMMON | {"url": "https://stream.test/things"})
 
 
 def run(orders: Orders) -> None:
