@@ -60,6 +60,14 @@ QUICK = Pace(heartbeat=0.1, silent_for=0.8, poll=0.1, maintenance=0.1, busy=0.1,
 QUICKLY = {"attempts": 2, "base": "10ms", "max": "10ms"}
 INCREMENTAL = {"field": "version", "format": "integer"}
 MAP = {"title": "name", "published_at": "when"}
+SLICED = "sliced"
+SLICES = {
+    "incremental": {"field": "at", "format": "epoch_s", "param": "since", "initial": "1000", "step": "10s"}
+    | {"end_param": "until", "end": "1060"},
+    "pagination": {"type": "page", "param": "page", "start": 1},
+    "rate_limit": {"concurrency": 2},
+    "retry": QUICKLY,
+}
 COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL}
 
 
@@ -85,6 +93,8 @@ class Orders:
 
 
 def declaration(orders: Orders) -> SourceDeclaration:
+    if orders.kind == SLICED:
+        return ApiSource.model_validate(COMMON | SLICES | {"url": f"{orders.place}/slices"})
     if orders.kind == SourceKind.API:
         pages = {"type": "page", "param": "page", "start": 1}
         address = {"url": f"{orders.place}/items", "pagination": pages, "retry": QUICKLY}
