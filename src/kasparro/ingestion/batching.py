@@ -54,9 +54,10 @@ class _End:
 
 @dataclass(slots=True)
 class _Pile:
-    """The pages of the haul being gathered."""
+    """The pages of the haul being gathered. `moved`: there are some, if only empty ones, that the cursor has passed."""
 
     cursor: Cursor | None
+    moved: bool = False
     started: float = 0.0
     records: list[RawRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -67,6 +68,16 @@ class _Pile:
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(len(self) or self.notices or self.moved)
+
+    def move(self, page: Page) -> None:
+        """All of *page* has been added."""
+        self.cursor, self.mark = page.cursor, page.mark
+        self.moved = self.moved or page.cursor is not None
 
     def add(self, page: Page) -> None:
         self.records.extend(page.records)
@@ -91,6 +102,7 @@ class _Pile:
         self.rejects = []
         self.unchanged = 0
         self.notices = []
+        self.moved = False
         return haul
 
 
@@ -104,13 +116,16 @@ async def hauls(
     pile = _Pile(cursor=after)
     async with _fetching(pages, stop) as queue:
         while not isinstance(item := await _next(queue, pile, pace), _End):
-            due = item is None or len(pile) + len(item.records) > pace.records
-            if due and len(pile):
+            if item is None:
+                due = pile.pending
+            else:
+                due = bool(len(pile)) and len(pile) + len(item.records) > pace.records
+            if due:
                 yield pile.take()
             if item is not None:
                 for haul in _pile_up(pile, item, pace):
                     yield haul
-        if item.error is None or len(pile) or pile.notices:
+        if item.error is None or pile.pending:
             yield pile.take(complete=item.error is None)
         if item.error is not None:
             raise item.error
@@ -118,19 +133,19 @@ async def hauls(
 
 def _pile_up(pile: _Pile, page: Page, pace: Pace) -> Iterator[Haul]:
     """Add *page*. One larger than a haul goes out in parts, and only the last part moves the cursor."""
-    if not len(pile):
+    if not pile.pending:
         pile.started = pace.clock()
     pile.add(page)
     while len(pile.records) > pace.records:
         yield pile.take(pace.records)
-    pile.cursor, pile.mark = page.cursor, page.mark
+    pile.move(page)
     if len(pile) >= pace.records:
         yield pile.take()
 
 
 async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> Page | _End | None:
     """The next page, the end, or `None` when the interval of a pile that has begun is over."""
-    if not len(pile):
+    if not pile.pending:
         return await queue.get()
     try:
         async with asyncio.timeout(max(0.0, pile.started + pace.seconds - pace.clock())):

@@ -123,3 +123,9 @@ async def test_notices_go_with_their_page_and_once_even_before_a_failure():
     with pytest.raises(PermanentSourceError):
         await gather()
     assert found == [(2, (first,)), (1, (second,))]
+
+
+async def test_pages_without_records_move_the_cursor_even_before_a_failure():
+    found = await gathered([2, 0, 0], 2, PermanentSourceError("x"))
+
+    assert [(len(haul.records), haul.cursor) for haul in found[:-1]] == [(2, {"after": 2}), (0, {"after": 2})]
