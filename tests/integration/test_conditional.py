@@ -11,7 +11,9 @@ from aiohttp import web
 
 from ingest_kit import ingest, one, rows, writer
 from integration.api_server import declare, serve
+from kasparro.core.errors import PermanentSourceError
 from kasparro.ingestion.opening import open_source
+from kasparro.schemas.events import BatchCommitted
 from kasparro.schemas.ingest import RunCounters, RunStatus
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +192,24 @@ async def test_a_tag_that_repeats_the_credential_is_not_kept(db, page):
         await run(db, api.url, auth={"type": "bearer", "token": "the-secret-token-of-the-source"})
 
     assert await one(db, "SELECT cursor FROM etl_checkpoint") is None
+
+
+async def test_a_page_that_was_read_in_part_is_asked_for_whole_even_if_it_is_what_it_was_again(db, page):
+    """From A to B, of which a part is committed when the run ends, and back to A."""
+    old, new = ([{"id": number, "v": version} for number in range(20)] for version in (1, 2))
+
+    def die(event):
+        if isinstance(event, BatchCommitted):
+            raise PermanentSourceError("the end of it")
+
+    page.content = old
+    async with serve(page.answer) as api:
+        declaration = declare(api.url)
+        await run(db, api.url)
+        page.content, page.headers = new, {"ETag": '"two"'}
+        await ingest(db, open_source(declaration, 100), declaration, batch=5, observe=die)
+        assert await one(db, "SELECT count(*) FROM raw_data_api WHERE raw_data->>'v' = '2'") in range(1, 20)
+        page.content, page.headers = old, {"ETag": 'W/"one"'}
+        await run(db, api.url)
+
+    assert await one(db, "SELECT count(*) FROM raw_data_api WHERE raw_data->>'v' = '1'") == 20

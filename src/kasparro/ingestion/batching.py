@@ -74,6 +74,9 @@ class _Pile:
         """Whether there is anything to commit."""
         return bool(len(self) or self.notices or self.moved)
 
+    def has_no_room_for(self, page: Page, most: int) -> bool:
+        return 0 < len(self) > most - len(page.records)
+
     def move(self, page: Page) -> None:
         """All of *page* has been added."""
         self.cursor, self.mark = page.cursor, page.mark
@@ -116,10 +119,7 @@ async def hauls(
     pile = _Pile(cursor=after)
     async with _fetching(pages, stop) as queue:
         while not isinstance(item := await _next(queue, pile, pace), _End):
-            if item is None:
-                due = pile.pending
-            else:
-                due = bool(len(pile)) and len(pile) + len(item.records) > pace.records
+            due = pile.pending if item is None else pile.has_no_room_for(item, pace.records)
             if due:
                 yield pile.take()
             if item is not None:

@@ -63,6 +63,10 @@ class ConditionalPages:
         try:
             async with aclosing(pages.pages(start)) as found:
                 async for page in found:
+                    if conditions:
+                        # What was committed with these conditions is no longer what is stored, from its first part on.
+                        yield Page([], cursor=None)
+                        conditions = {}
                     yield self._kept(page) if start is None else page
         except NotModified:
             log.info("source.not_modified", source=self._name, records=records)

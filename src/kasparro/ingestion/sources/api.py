@@ -45,7 +45,7 @@ class ApiPages:
         self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
     ) -> None:
         self._declared = declaration
-        self.target = target or target_of(declaration)
+        self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
         self._credentials = credentials_of(declaration.auth)
         self._redact = Redactor(self._credentials.secrets)
@@ -54,13 +54,18 @@ class ApiPages:
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._pause = Pause()
-        self._base_place = self._place(self.target.base)
+        self._base_place = self._place(self._target.base)
+
+    @property
+    def target(self) -> Target:
+        """What it asks."""
+        return self._target
 
     def aimed(self, target: Target, concurrency: int | None = None) -> Self:
         """The same source, asked something else, so many pages at once; what holds requests back holds for both."""
         other = copy.copy(self)
-        other.target = target
-        other._base_place = self._place(target.base)  # noqa: SLF001  # one of its own kind
+        other._target = target  # noqa: SLF001  # one of its own kind
+        other._base_place = self._place(target.base)  # noqa: SLF001  # as above
         other._concurrency = concurrency or self._concurrency  # noqa: SLF001  # as above
         return other
 
@@ -98,7 +103,7 @@ class ApiPages:
     def _client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
             session=session,
-            home=self.target.base,
+            home=self._target.base,
             credentials=self._credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
@@ -121,7 +126,7 @@ class ApiPages:
 
     def _is_here(self, at: Any) -> bool:
         try:
-            self._paging.url(self.target.base, at)
+            self._paging.url(self._target.base, at)
         except SourceError:
             return False
         return True
@@ -133,7 +138,7 @@ class ApiPages:
         except PermanentSourceError as refusal:
             if refusal.status not in self._paging.beyond_end(place):
                 raise
-        return Answer(self._paging.url(self.target.base, place.at), {}, EMPTY)
+        return Answer(self._paging.url(self._target.base, place.at), {}, EMPTY)
 
     async def _fetch(self, client: HttpClient, at: Position) -> Answer:
         attempt = partial(self._attempt, client, at)
@@ -143,7 +148,7 @@ class ApiPages:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
         first = at == self._paging.first
         response = await client.fetch(
-            self.target.request(self._paging.url(self.target.base, at), first=first)
+            self._target.request(self._paging.url(self._target.base, at), first=first)
         )
         with translated(self._place(response.url), self._redact):
             envelope = await self._reader.open(response)
@@ -177,7 +182,7 @@ class ApiPages:
         )
 
     def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
-        if place.ordinal > 1 or self.target.method != "GET":
+        if place.ordinal > 1 or self._target.method != "GET":
             return {}
         found = conditions_of(answer.headers)
         return {name: value for name, value in found.items() if not self._redact.shows_secret(value)}
