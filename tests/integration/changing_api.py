@@ -10,14 +10,6 @@ from typing import Any
 
 from aiohttp import web
 
-from kasparro.core.clock import now
-from kasparro.core.etl_config import ApiSource
-from kasparro.ingestion.http.retry import Waiting
-from kasparro.ingestion.incremental.pages import IncrementalPages
-from kasparro.ingestion.incremental.version import version_reader
-from kasparro.ingestion.resume import ResumableSource
-from kasparro.ingestion.sources.api import ApiPages
-
 Record = dict[str, Any]
 FIELD = "updated_at"
 
@@ -68,14 +60,3 @@ class Changing:
         return web.Response(
             text=json.dumps(found[first : first + self.size]), content_type="application/json"
         )
-
-
-def opened(
-    declaration: ApiSource, at: Callable[[], datetime] = now, waiting: Waiting | None = None
-) -> ResumableSource:
-    """The source that `opening` opens, at another time."""
-    declared, reader = declaration.incremental, version_reader(declaration)
-    assert declared is not None
-    assert reader is not None
-    pages = IncrementalPages(declaration, declared, reader, ApiPages(declaration, waiting), at)
-    return ResumableSource(declaration, pages, rereads=False)

@@ -11,9 +11,10 @@ import pytest
 
 from ingest_kit import ingest, one, rows, writer
 from integration.api_server import Api, Naps, declare, serve
-from integration.changing_api import FIELD, Changing, opened
+from integration.changing_api import FIELD, Changing
 from kasparro.core.database import Database
 from kasparro.core.etl_config import ApiSource
+from kasparro.ingestion.opening import open_source
 from kasparro.schemas.ingest import RunCounters, RunReport, RunStatus
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,8 @@ def declared(api: Api, incremental: dict[str, Any] | None = None, **keys: Any) -
 async def run(
     db: Database, declaration: ApiSource, at: Callable[[], datetime] = lambda: NOW, **more: Any
 ) -> RunReport:
-    return await ingest(db, opened(declaration, at, Naps().waiting()), declaration, **more)
+    source = open_source(declaration, 100, Naps().waiting(now=at))
+    return await ingest(db, source, declaration, **more)
 
 
 async def table(db: Database) -> dict[str, str]:

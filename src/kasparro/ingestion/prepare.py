@@ -102,10 +102,10 @@ def _latest(keyed: Sequence[Keyed], read: ReadVersion | None) -> list[Keyed]:
     latest: dict[str, Keyed] = {}
     for one in keyed:
         before = latest.pop(one.external_id, None)
-        older = (
+        stays = (
             before is not None and read is not None and is_older(read, one.raw.payload, before.raw.payload)
         )
-        latest[one.external_id] = before if older and before is not None else one
+        latest[one.external_id] = before if before is not None and stays else one
     return list(latest.values())
 
 
