@@ -9,9 +9,10 @@ from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
+from kasparro.core.declarations.incremental import Incremental, read_bound
 from kasparro.core.declarations.limits import CONCURRENCY, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
@@ -88,6 +89,7 @@ __all__ = [
     "json_schema",
     "load_catalog",
     "path_kind",
+    "read_bound",
     "split_bucket",
     "split_member",
 ]

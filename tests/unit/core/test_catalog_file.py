@@ -537,7 +537,6 @@ def test_what_is_only_not_supported_yet_says_so(load):
             api(
                 """
                 pagination: {type: auto}
-                incremental: {field: updated_at, param: since, initial: 2024-01-01, lookback: 1h}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -546,7 +545,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11, 12]
+    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11]
     assert "sources.s.pagination: auto is not supported yet" in str(refusal.value)
 
 

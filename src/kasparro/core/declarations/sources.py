@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_
 
 from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.connection import Connection
 from kasparro.core.declarations.csv_dialect import (
     Comment,
@@ -27,6 +27,7 @@ from kasparro.core.declarations.csv_dialect import (
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
+from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
 from kasparro.core.declarations.pagination import (
@@ -169,7 +170,10 @@ class ApiSource(Connection, BaseSource):
             refuse("needs method: POST", at=("body",))
         if self.tls is not None and self.url.lower().startswith("http://"):
             refuse("has no meaning for http://", at=("tls",))
-        twice = [name for name in _paging_params(self.pagination) if name in self.params]
+        paging = _paging_params(self.pagination)
+        if self.incremental is not None:
+            refuse_all(misplaced(self.incremental, self.method, self.body, paging))
+        twice = [name for name in paging if name in self.params]
         refuse_all(
             [
                 Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
@@ -178,8 +182,15 @@ class ApiSource(Connection, BaseSource):
         )
         return self
 
+    def recipe_fingerprint(self) -> str:
+        """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
+        declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
+        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+
     def _fetched(self) -> dict[str, Any]:
         shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        if self.incremental is not None:
+            shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
@@ -233,6 +244,13 @@ class CsvSource(Connection, BaseSource):
     null_values: tuple[str, ...] = Field(
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
+
+    @field_validator("incremental")
+    @classmethod
+    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
+        if incremental is not None and incremental.param is not None:
+            refuse("is for APIs: in a file, field is the version only", at=("param",))
+        return incremental
 
     @model_validator(mode="after")
     def _keys_fit_the_path(self) -> CsvSource:

@@ -28,6 +28,7 @@ from kasparro.core.errors import (
     UnexpectedContent,
 )
 from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.conditional import NotModified
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.headers import merged
@@ -46,12 +47,13 @@ _ERROR_BODY: Final = Bounds(size=MIB)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask, without credentials."""
+    """What to ask, without credentials; under which *conditions*."""
 
     url: URL
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,10 @@ class HttpClient:
     elsewhere: Elsewhere | None = None
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included."""
+        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included.
+
+        Raises `NotModified` when the conditions of *request* say so.
+        """
         resolve_link(str(request.url), self.home, "the request")
         if self.tokens is None:
             return await self._follow(request, self.credentials)
@@ -144,13 +149,13 @@ class HttpClient:
     async def _send(
         self, request: Request, hop: Hop, credentials: Credentials
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        url, given, own = hop.url, request.headers, credentials.headers
+        url, given, own, conditions = hop.url, request.headers, credentials.headers, request.conditions
         if hop.bare:
-            given, own = {}, {}
+            given, own, conditions = {}, {}, {}
         elif credentials.query:
             url = with_query(url, credentials.query.items())
         headers = {"User-Agent": f"kasparro/{__version__}", "Accept": "application/json"}
-        sent = merged(headers, given, {"Accept-Encoding": ACCEPT_ENCODING}, own)
+        sent = merged(headers, given, conditions, {"Accept-Encoding": ACCEPT_ENCODING}, own)
         async with self._session(hop).request(
             request.method, url, headers=sent, data=request.body, allow_redirects=False
         ) as raw:
@@ -168,6 +173,8 @@ class HttpClient:
             return self._redirect(request, hop, raw)
         if not raw.ok:
             raise await self._refusal(hop, raw)
+        if raw.status == HTTPStatus.NOT_MODIFIED and request.conditions:
+            raise NotModified
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
         body = await _read(raw, self.bounds)
