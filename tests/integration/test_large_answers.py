@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from integration.api_server import Naps, declare, fetch, ids, payloads, serve, serve_bytes
 from kasparro.core.errors import (
@@ -20,6 +21,7 @@ from kasparro.core.errors import (
     TruncatedContent,
     UnexpectedContent,
 )
+from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.sources.api import PART_RECORDS, ApiPages
 from kasparro.schemas.ingest import Page
 
@@ -68,8 +70,57 @@ async def test_a_large_answer_comes_in_parts_with_every_record_as_it_was_receive
     assert max(len(page.records) for page in pages[:-1]) <= PART_RECORDS
     assert [r.origin.position for page in pages for r in page.records] == list(range(COUNT))
     assert {r.origin.page for page in pages for r in page.records} == {1}
-    assert {page.cursor for page in pages} == {None}
+    assert [page.cursor for page in pages] == [*[{"url": None, "ordinal": 1}] * (len(pages) - 1), None]
     assert pages[-1].total == COUNT
+
+
+@pytest.mark.parametrize("pagination", ["none", "page", "offset", "link_header"])
+async def test_who_resumes_within_the_first_page_reads_it_again(pagination):
+    async def handler(request: web.Request) -> web.Response:
+        further = request.query.get("page", "1") != "1" or request.query.get("offset", "0") != "0"
+        return web.Response(body=b"[]" if further else body(), content_type="application/json")
+
+    async with serve(handler) as api:
+        declaration = declare(api.url, pagination=pagination)
+        first, *_ = await fetch(declaration)
+        with capture_logs() as logs:
+            assert ids(await fetch(declaration, first.cursor)) == list(range(COUNT))
+    assert "cursor.not_understood" not in {entry["event"] for entry in logs}
+
+
+async def test_slices_with_large_answers_are_read_at_once_without_mixing_them_up():
+    async def handler(request: web.Request) -> web.Response:
+        day = int(request.query["until"][8:10])
+        at = f"2026-05-{day:02}T12:00:00Z".encode()
+        texts = (
+            b'{"id": %d, "updated_at": "%b", "text": "%b"}' % (n, at, FILLER.encode() * 2)
+            for n in range(30_000)
+        )
+        numbered = (text.replace(b'"id": ', b'"id": %d' % day, 1) for text in texts)
+        return web.Response(body=b"[" + b",".join(numbered) + b"]", content_type="application/json")
+
+    incremental = {"field": "updated_at", "param": "since", "end_param": "until", "initial": "2026-05-04"}
+    incremental |= {"end": "2026-05-07", "step": "1d", "format": "iso8601"}
+    async with serve(handler) as api:
+        source = open_source(declare(api.url, incremental=incremental), 100)
+        pages = [page async for page in source.pages(None)]
+    found = ids(pages)
+    assert sorted(set(found)) == sorted(found)
+    assert len(found) == 3 * 30_000
+    assert [page.last for page in pages] == [*[False] * (len(pages) - 1), True]
+
+
+async def test_a_large_answer_that_has_not_changed_is_not_sent_again():
+    async def handler(request: web.Request) -> web.Response:
+        if request.headers.get("If-None-Match") == '"1"':
+            return web.Response(status=304)
+        return web.Response(body=body(), content_type="application/json", headers={"ETag": '"1"'})
+
+    async with serve(handler) as api:
+        declaration = declare(api.url)
+        pages = [page async for page in open_source(declaration, 100).pages(None)]
+        (unchanged,) = [page async for page in open_source(declaration, 100).pages(pages[-1].cursor)]
+    assert (ids(pages), unchanged.unchanged) == (list(range(COUNT)), COUNT)
 
 
 @pytest.mark.parametrize("records", [None, "items"])
@@ -239,7 +290,7 @@ async def test_an_answer_that_is_always_cut_fails_with_what_has_come_handed_on()
         with pytest.raises(TruncatedContent):
             await gather(ApiPages(declare(url, retry={"attempts": 2}), Naps().waiting()))
     assert len(payloads(seen)) > 2 * 50_000
-    assert not any(page.cursor for page in seen)
+    assert all(page.cursor == {"page": 1, "ordinal": 1} for page in seen)
 
 
 async def test_a_large_answer_that_drips_ends_and_one_that_is_taken_slowly_does_not():

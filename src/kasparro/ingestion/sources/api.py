@@ -7,29 +7,30 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
-import aiohttp
 import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
-from kasparro.ingestion.http.client import HttpClient, open_session
-from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.access import Access, Connections, access_of
+from kasparro.ingestion.http.client import HttpClient
+from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
-from kasparro.ingestion.sources.large_answers import Part
+from kasparro.ingestion.sources.large_answers import HandOn, Part
 from kasparro.ingestion.sources.loops import LoopWatch
 from kasparro.ingestion.sources.pagination import paging_of
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
@@ -43,35 +44,55 @@ PART_RECORDS: Final = 5_000
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, *access* how it is reached, where
+    that is not as declared.
+    """
 
     def __init__(
-        self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
+        self,
+        declaration: ApiSource,
+        waiting: Waiting | None = None,
+        target: Target | None = None,
+        access: Access | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
-        self._credentials = credentials_of(declaration.auth)
-        self._redact = Redactor(self._credentials.secrets)
-        self._paging = paging_of(declaration.pagination, self._credentials)
+        self._access = access or access_of(declaration)
+        self._redact = self._access.redact
+        self._paging = paging_of(declaration.pagination, self._access.credentials)
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
-        self._handing_on = HandingOn()
+        self._pause = Pause()
         self._base_place = self._place(self._target.base)
+
+    @property
+    def target(self) -> Target:
+        """What it asks."""
+        return self._target
+
+    def aimed(self, target: Target, concurrency: int | None = None) -> Self:
+        """The same source, asked something else, so many pages at once; what holds requests back holds for both."""
+        other = copy.copy(self)
+        other._target = target  # noqa: SLF001  # one of its own kind
+        other._base_place = self._place(target.base)  # noqa: SLF001  # as above
+        other._concurrency = concurrency or self._concurrency  # noqa: SLF001  # as above
+        return other
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         place: Place | None = self._start(after)
         outlook: Outlook | None = None
         watch = LoopWatch()
-        async with open_session(self._concurrency) as session:
-            fetch = partial(self._fetch, self._client(session))
+        async with self._access.connect(self._waiting, self._concurrency) as connections:
+            handing_on = HandingOn()
+            fetch = partial(self._fetch, self._client(connections), handing_on)
             async with FetchingAhead(fetch, self._concurrency) as ahead:
                 while place is not None:
                     with translated(self._base_place, self._redact):
                         watch.enter(place)
                         answering = asyncio.create_task(self._answer(ahead, place, outlook))
-                        async with self._handing_on.taking(place.at, answering) as parts:
+                        async with handing_on.taking(place.at, answering) as parts:
                             while (part := await parts.next()) is not None:
                                 for page in self._part(place, part):
                                     yield page
@@ -96,16 +117,20 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def _client(self, connections: Connections) -> HttpClient:
         return HttpClient(
-            session=session,
+            session=connections.session,
             home=self._target.base,
-            credentials=self._credentials,
+            credentials=self._access.credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             limiter=self._limiter,
             bounds=self._reader.bounds,
+            pause=self._pause,
             now=self._waiting.now,
+            tokens=connections.tokens,
+            rules=self._access.rules,
+            elsewhere=connections.elsewhere,
         )
 
     def _start(self, after: Cursor | None) -> Place:
@@ -113,6 +138,8 @@ class ApiPages:
         if after is None:
             return Place(self._paging.first)
         at, ordinal = after.get(self._paging.key), after.get("ordinal")
+        if (at, ordinal) == (self._paging.first, 1):  # within a large first page
+            return Place(at)
         if self._paging.understands(at) and isinstance(ordinal, int) and self._is_here(at):
             return Place(at, ordinal)
         log.warning(
@@ -136,14 +163,17 @@ class ApiPages:
                 raise
         return Answer(self._paging.url(self._target.base, place.at), {}, EMPTY)
 
-    async def _fetch(self, client: HttpClient, at: Position) -> Answer:
-        attempt = partial(self._attempt, client, at)
+    async def _fetch(self, client: HttpClient, handing_on: HandingOn, at: Position) -> Answer:
+        attempt = partial(self._attempt, client, handing_on.to(at), at)
         return await with_retries(attempt, self._declared.retry, self._waiting, client.pause)
 
-    async def _attempt(self, client: HttpClient, at: Position) -> Answer:
+    async def _attempt(self, client: HttpClient, hand_on: HandOn, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        large = self._reader.large(self._handing_on.to(at))
-        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)), large)
+        large = self._reader.large(hand_on)
+        request = self._target.request(
+            self._paging.url(self._target.base, at), first=at == self._paging.first
+        )
+        response = await client.fetch(replace(request, large=large))
         with translated(self._place(response.url), self._redact):
             envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
         return Answer(response.url, response.headers, envelope, response.received)
@@ -161,12 +191,12 @@ class ApiPages:
     def _page(self, url: str, place: Place, answer: Answer, following: Place | None) -> Page:
         part = Part(answer.envelope.elements, answer.envelope.before)
         page = self._page_of(url, place, part, self._cursor(following))
-        return replace(page, size=answer.size, total=answer.total)
+        return replace(page, size=answer.size, total=answer.total, conditions=self._conditions(place, answer))
 
     def _part(self, place: Place, part: Part) -> Iterator[Page]:
         """A part of a page: who resumes after it asks for the page again, which does no harm."""
         url = self._place(self._paging.url(self._target.base, place.at))
-        cursor = None if place.at == self._paging.first else self._cursor(place)
+        cursor = self._cursor(place)
         for start in range(0, len(part.elements), PART_RECORDS):
             some = Part(part.elements[start : start + PART_RECORDS], part.first + start)
             yield self._page_of(url, place, some, cursor)
@@ -185,6 +215,12 @@ class ApiPages:
 
     def _cursor(self, place: Place | None) -> Cursor | None:
         return None if place is None else {self._paging.key: place.at, "ordinal": place.ordinal}
+
+    def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
+        if place.ordinal > 1 or self._target.method != "GET":
+            return {}
+        found = conditions_of(answer.headers)
+        return {name: value for name, value in found.items() if not self._redact.shows_secret(value)}
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))

@@ -77,7 +77,8 @@ class JsonStream:
         if self._head is None:
             begins = list_begins(text, *self._place)
             if begins is None:
-                self._bound(LARGEST_ENVELOPE, "what stands before the records")
+                hint = "Say with `records` where the records are, if it is not where they are looked for"
+                self._bound(LARGEST_ENVELOPE, "what stands before the records", hint)
                 self._keep(text)
                 self._enough = 2 * self._size
                 return []
@@ -131,9 +132,9 @@ class JsonStream:
     def _keep(self, text: bytes) -> None:
         self._pieces, self._size, self._enough = [text], len(text), 0
 
-    def _bound(self, most: int, what: str) -> None:
+    def _bound(self, most: int, what: str, hint: str | None = None) -> None:
         if self._size > most:
-            raise ResponseTooLarge(f"{what} in the answer comes to more than {most // MIB} MiB")
+            raise ResponseTooLarge(f"{what} in the answer comes to more than {most // MIB} MiB", hint=hint)
 
 
 def _separator(text: bytes, comma: int) -> bytes:
