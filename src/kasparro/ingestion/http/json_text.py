@@ -57,7 +57,8 @@ class Transcoder:
             self._encoding = self._guess(data, final=final)
         if self._encoding in {None, "utf-8"}:
             return self._checked(data, final=final)
-        return self._decoded(block, self._encoding or "", final=final)
+        self._rest = b""
+        return self._decoded(data, self._encoding or "", final=final)
 
     def _without_mark(self, block: bytes) -> bytes:
         marks = [(mark, encoding) for mark, encoding in _MARKS if block.startswith(mark)]
@@ -70,12 +71,13 @@ class Transcoder:
         self._offset = len(mark)
         return block[len(mark) :]
 
-    def _guess(self, data: bytes, *, final: bool) -> str:
+    def _guess(self, data: bytes, *, final: bool) -> str | None:
+        """By the first character that is not ASCII; `None` where only the beginning of one has come."""
         try:
-            codecs.utf_8_decode(data, "strict", final)
+            _, taken = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError:
             return self._charset if self._charset in _SINGLE_BYTE else "utf-8"
-        return "utf-8"
+        return None if data[:taken].isascii() else "utf-8"
 
     def _checked(self, data: bytes, *, final: bool) -> bytes:
         """UTF-8 stays as it is."""
