@@ -14,7 +14,7 @@ from kasparro.cli.output import print_json, print_line, print_table, print_texts
 from kasparro.cli.session import begin, read_catalog
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import SourceError
-from kasparro.core.etl_config import CsvSource, SourceDeclaration
+from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
 from kasparro.core.redaction import for_people
 from kasparro.services.preview import FirstPage, Preview, first_page, preview
 
@@ -91,9 +91,19 @@ def _document(source: SourceDeclaration) -> dict[str, Any]:
         "type": source.type,
         "enabled": source.enabled,
         "schedule": source.schedule,
-        "location": source.location if isinstance(source, CsvSource) else source.url,
+        "location": _location(source),
         "description": source.description,
     }
+
+
+def _location(source: SourceDeclaration) -> str:
+    match source:
+        case CsvSource():
+            return source.location
+        case SingerSource():
+            return " ".join(source.command)
+        case _:
+            return source.url
 
 
 def _checked(name: str, page: FirstPage, milliseconds: int) -> dict[str, Any]:

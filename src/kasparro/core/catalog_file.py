@@ -59,7 +59,7 @@ def _unreadable(path: Path, message: str, hint: str | None = None) -> Configurat
 def _reading(place: Place) -> Reading:
     """How plain scalars are read below a key of a source: `place` is ("sources", name, key, ...)."""
     match place[2:]:
-        case ("body", *_):
+        case ("body" | "config" | "catalog", *_):
             return Reading.JSON
         case ("params" | "map", *_):
             return Reading.EXACT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import (
     ApiKeyAuth,
     Auth,
@@ -31,18 +32,21 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
     CsvSource,
-    SourceDeclaration,
     SourceName,
     StreamSource,
 )
 
 __all__ = [
     "CONCURRENCY",
+    "DISCOVER",
     "HEADER_PREFIX",
+    "NO_CATALOG",
+    "AnySource",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",
@@ -70,6 +74,7 @@ __all__ = [
     "Pagination",
     "RateLimit",
     "Retry",
+    "SingerSource",
     "SourceDeclaration",
     "SourceName",
     "Storage",

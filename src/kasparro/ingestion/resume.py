@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from kasparro.core.etl_config import SourceDeclaration
+from kasparro.core.etl_config import SingerSource, SourceDeclaration
 from kasparro.ingestion.ports import Source
 from kasparro.schemas.ingest import REJECTED, Cursor, Page
 
@@ -27,6 +27,8 @@ class ResumableSource:
         self._name = declaration.name
         self._fingerprint = declaration.fetch_fingerprint()
         self._source = source
+        self._reads_again = not isinstance(declaration, SingerSource)
+        """Whether reading from the beginning is the way to the rejects. A tap has moved on; quarantine keeps what it sent."""
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         async with aclosing(self._source.pages(self._own(after))) as pages:
@@ -42,7 +44,7 @@ class ResumableSource:
         if after.get("fetch") != self._fingerprint:
             log.info("checkpoint.ignored", source=self._name, reason="the declaration has changed since")
             return None
-        if after.get("complete") and after.get(REJECTED):
+        if self._reads_again and after.get("complete") and after.get(REJECTED):
             log.info(
                 "checkpoint.ignored", source=self._name, reason="there were rejects, which are tried again"
             )
