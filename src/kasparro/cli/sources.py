@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from kasparro.cli.output import print_json, print_line, print_table, print_texts, textual
+from kasparro.cli.checking import check_document, print_check
+from kasparro.cli.output import print_json, print_table, print_texts, textual
 from kasparro.cli.session import begin, read_catalog
-from kasparro.core.clock import monotonic
-from kasparro.core.errors import SourceError
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
-from kasparro.core.redaction import for_people
-from kasparro.services.preview import FirstPage, Preview, first_page, preview
+from kasparro.services.preview import Preview, preview
+from kasparro.services.source_check import check_source
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -48,24 +47,16 @@ def check(
     name: NAME,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fetch the first page of a source and say what came, writing nothing (exit code 1: it cannot be read)."""
+    """Go the way to the first records of a source step by step, and say how each went, writing nothing (exit code 1: one failed)."""
     source = read_catalog(begin(context)).source(name)
-    started = monotonic()
-    try:
-        page = asyncio.run(first_page(source))
-    except SourceError as error:
-        if not as_json:
-            raise
-        print_json(
-            {"source": name, "reachable": False, "error_code": error.code, "error": for_people(str(error))}
-        )
-        raise typer.Exit(error.exit_code) from None
-    found = _checked(name, page, round((monotonic() - started) * 1000))
+    found = asyncio.run(check_source(source))
     if as_json:
-        print_json(found)
-        return
-    for fact, value in found.items():
-        print_line(f"{fact:<12} {', '.join(value) if isinstance(value, list) else value}")
+        print_json(check_document(name, found))
+    else:
+        print_check(found)
+        if found.error is not None:
+            raise found.error
+    raise typer.Exit(int(found.failed))
 
 
 @app.command("preview")
@@ -104,29 +95,6 @@ def _location(source: SourceDeclaration) -> str:
             return " ".join(source.command)
         case _:
             return source.url
-
-
-def _checked(name: str, page: FirstPage, milliseconds: int) -> dict[str, Any]:
-    first = page.previews[0] if page.previews else None
-    record = json.loads(first.record) if first and first.record else {}
-    return {
-        "source": name,
-        "reachable": True,
-        "milliseconds": milliseconds,
-        "bytes": page.size,
-        "records": page.records,
-        "rejects": sum(one.reject is not None for one in page.previews),
-        "total": page.total,
-        "more": page.more,
-        "keys": _keys(first),
-        "identity": record.get("source_id"),
-        "problem": f"{first.reject.reason.value}: {first.reject.message}" if first and first.reject else None,
-    }
-
-
-def _keys(first: Preview | None) -> list[str]:
-    received = _parsed(first.raw) if first else None
-    return list(received) if isinstance(received, dict) else []
 
 
 def _previewed(one: Preview) -> dict[str, Any]:
