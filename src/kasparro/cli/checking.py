@@ -7,7 +7,7 @@ from typing import Any
 
 from kasparro.cli.output import print_line, print_table, textual
 from kasparro.core.redaction import for_people
-from kasparro.services.check_steps import Step
+from kasparro.services.check_steps import Outcome, Step
 from kasparro.services.preview import FirstPage, Preview
 from kasparro.services.source_check import SourceCheck
 
@@ -16,7 +16,7 @@ def print_check(found: SourceCheck) -> None:
     """A line for each step, and under it what to do about those that did not go well."""
     print_table(textual("step", "outcome", "found"), [_row(step) for step in found.steps])
     for step in found.steps:
-        if step.hint:
+        if step.hint and not (found.error and step.outcome is Outcome.FAIL):  # that one is told as the error
             print_line(f"{step.step}: {step.hint}")
 
 

@@ -47,7 +47,7 @@ def check(
     name: NAME,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Go the way to the first records of a source step by step, and say how each went, writing nothing (exit code 1: one failed)."""
+    """Check a source step by step, to its first records, writing nothing (exit code 1: a step failed)."""
     source = read_catalog(begin(context)).source(name)
     found = asyncio.run(check_source(source))
     if as_json:

@@ -19,17 +19,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step; `hint` says what to do unless all is well, `milliseconds` how long it took where that tells something."""
+    """One step; `hint` says what to do unless all is well, `milliseconds` how long it took where that tells something.
+
+    `error` is what a failed step failed with, where the product itself raised it.
+    """
 
     step: str
     outcome: Outcome
     detail: str
     hint: str | None = None
     milliseconds: int | None = None
+    error: KasparroError | None = None
 
 
 def failed(step: str, error: KasparroError, milliseconds: int | None = None) -> Step:
-    return Step(step, Outcome.FAIL, error.message, error.hint, milliseconds)
+    return Step(step, Outcome.FAIL, error.message, error.hint, milliseconds, error)
 
 
 def stopwatch() -> Callable[[], int]:

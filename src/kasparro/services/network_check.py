@@ -1,4 +1,4 @@
-"""Whether a host can be reached: its addresses, a connection, its certificate. An address in, steps out; nothing is asked of it."""
+"""Whether a host can be reached: addresses, a connection, a certificate. An address in, steps out; nothing is asked of it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kasparro.core.errors import AuthenticationFailed, SourceError
+from kasparro.core.errors import AuthenticationFailed, KasparroError, SourceError, TransientSourceError
 from kasparro.core.etl_config import (
     ApiSource,
     CsvSource,
@@ -43,7 +43,7 @@ class SourceCheck:
 
     steps: list[Step]
     page: FirstPage | None
-    error: SourceError | None
+    error: KasparroError | None
 
     @property
     def failed(self) -> bool:
@@ -56,7 +56,8 @@ async def check_source(declaration: SourceDeclaration) -> SourceCheck:
     if any(step.outcome is Outcome.FAIL and step.step != TLS for step in before):
         why = next(step for step in before if step.outcome is Outcome.FAIL)
         skipped = Step(FIRST_PAGE, Outcome.SKIPPED, f"{why.step} failed")
-        return SourceCheck([*before, skipped], None, SourceError(why.detail, hint=why.hint))
+        error = why.error or TransientSourceError(why.detail, hint=why.hint)
+        return SourceCheck([*before, skipped], None, error)
     tap = TapPages(declaration, _SAMPLE) if isinstance(declaration, SingerSource) else None
     took = stopwatch()
     try:
