@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from kasparro.cli.checking import check_document, print_check
+from kasparro.cli.drafting import Wanted, draft_source
 from kasparro.cli.output import print_json, print_table, print_texts, textual
 from kasparro.cli.session import begin, read_catalog
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
@@ -24,7 +26,7 @@ NAME = Annotated[str, typer.Argument(metavar="NAME", help="A declared source.")]
 
 @app.callback()
 def sources() -> None:
-    """The declared sources: list them, check one, preview what its records become."""
+    """The declared sources: list them, check one, preview what its records become, draft a new one."""
 
 
 @app.command("list")
@@ -74,6 +76,42 @@ def preview_source(
         sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
         return
     print_texts(["received", "becomes"], [(_pretty(one.raw), _becomes(one)) for one in found])
+
+
+@app.command("init")
+def draft_declaration(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="URL|FILE", help="An API's address, or a CSV file or its address.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="The source's name; without it, from the address.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value', sent with each request.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            help="bearer:VARIABLE, header:NAME:VARIABLE, query:NAME:VARIABLE or basic:USER:VARIABLE.",
+        ),
+    ] = None,
+    records: Annotated[
+        int, typer.Option("--records", "-n", min=1, max=10_000, help="Records to look at.")
+    ] = 100,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The catalog to add it to, or to make; without it, stdout."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a source of the same name in that catalog.")
+    ] = False,
+) -> None:
+    """Fetch a sample and draft a declaration, with a reason for each line; credentials are never written."""
+    begin(context)
+    wanted = Wanted(target, name, header or [], auth, records, output, force)
+    asyncio.run(draft_source(wanted))
 
 
 def _document(source: SourceDeclaration) -> dict[str, Any]:
