@@ -56,6 +56,8 @@ def sync(config, names, state):
             if (at + 1) % every == 0:
                 marks[name] = at + 1
                 write(type="STATE", value={"bookmarks": marks})
+            if str(at + 1) == os.environ.get("TAP_HANG_AFTER"):
+                time.sleep(600)
     if config.get("last_state", True):
         write(type="STATE", value={"bookmarks": {name: len(config["streams"][name]) for name in names}})
 

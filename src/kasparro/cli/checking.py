@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from kasparro.cli.output import print_line, print_table, textual
 from kasparro.core.redaction import for_people
 from kasparro.services.check_steps import Outcome, Step
 from kasparro.services.preview import FirstPage, Preview
 from kasparro.services.source_check import SourceCheck
+
+_LONGEST: Final = 200
+"""Characters of a detail in the table; what has failed is told at full length as the error."""
 
 
 def print_check(found: SourceCheck) -> None:
@@ -22,7 +25,8 @@ def print_check(found: SourceCheck) -> None:
 
 def _row(step: Step) -> list[str]:
     took = "" if step.milliseconds is None else f" ({step.milliseconds:,} ms)"
-    return [step.step, step.outcome.value, step.detail + took]
+    detail = step.detail if len(step.detail) <= _LONGEST else f"{step.detail[:_LONGEST]}..."
+    return [step.step, step.outcome.value, detail + took]
 
 
 def check_document(name: str, found: SourceCheck) -> dict[str, Any]:

@@ -34,8 +34,11 @@ _CHUNK: Final = 256 * 1024
 _FAREWELL: Final = 5.0
 """Seconds in which the pipes of a killed process close, unless a program that left its process group holds them."""
 
-_TAIL_LINES: Final = 15
-_TAIL_LINE: Final = 400
+_TAIL_LINES: Final = 8
+_TAIL_LINE: Final = 300
+_MARKS: Final = frozenset("^~- ")
+"""What lines of a traceback consist of that only point at the line above."""
+
 _HINT: Final = "Run the tap by itself to see all it says"
 
 
@@ -115,7 +118,7 @@ class Tap:
 
     def _hear(self, line: bytes) -> None:
         text = self._redact(line[: 4 * _TAIL_LINE].decode("utf-8", "replace")).strip()
-        if text:
+        if not _MARKS.issuperset(text):
             log.debug("tap.said", source=self._name, line=text)
             self._said.append(for_people(text)[:_TAIL_LINE])
 
