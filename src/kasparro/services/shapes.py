@@ -116,7 +116,7 @@ def _change(before: Shape, after: Shape, stream: str, path: str) -> Change | Non
 
 
 def _parent(path: str) -> str:
-    return path.rpartition(".")[0]
+    return path.removesuffix("[]") if path.endswith("[]") else path.rpartition(".")[0]
 
 
 def _leaves(value: Any, path: str, level: int) -> Iterator[tuple[str, str]]:
