@@ -220,7 +220,14 @@ def test_an_address_that_answers_with_csv_becomes_a_csv_source(kasparro):
 
 
 @pytest.mark.parametrize(
-    ("target", "code"), [("http://127.0.0.1:1/x", 1), ("no-such-file.csv", 1), ("http://", 2)]
+    ("target", "code"),
+    [
+        ("http://127.0.0.1:1/x", 1),
+        ("no-such-file.csv", 1),
+        ("http://", 2),
+        ("http://[", 2),
+        ("http://h:x/", 2),
+    ],
 )
 def test_what_cannot_be_sampled_is_told_and_nothing_is_written(kasparro, target, code):
     drafted = kasparro.run("sources", "init", target, "-o", "kasparro.yaml")

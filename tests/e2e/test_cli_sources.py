@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli_process import CSV, Kasparro
-from tap_source import TAP, tap_catalog
+from tap_source import tap_catalog
 
 
 @pytest.fixture
@@ -145,6 +146,17 @@ def test_a_certificate_of_nobody_we_trust_is_told(kasparro, self_signed):
     assert "self-signed certificate" in details(checked)["tls"]
 
 
+def test_a_certificate_that_is_trusted_tells_its_issuer_and_its_end(kasparro, self_signed):
+    with serving(lambda _: (200, [{"id": 1, "name": "a"}]), self_signed) as url:
+        kasparro.catalog(f"sources:\n  things: {{type: api, url: '{url}', retry: {{attempts: 1}}}}\n")
+        checked = kasparro.process("sources", "check", "things", "--json", SSL_CERT_FILE=str(self_signed))
+
+    assert checked.returncode == 0, checked.stderr
+    found = json.loads(checked.stdout)
+    assert outcomes(found)["tls"] == "ok"
+    assert "issued by 127.0.0.1, valid until" in details(found)["tls"]
+
+
 @pytest.fixture
 def self_signed(tmp_path):
     key = ec.generate_private_key(ec.SECP256R1())
@@ -158,6 +170,8 @@ def self_signed(tmp_path):
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
     file = tmp_path / "server.pem"
@@ -238,7 +252,7 @@ def test_a_tap_is_checked_like_everything_else(kasparro):
     assert details(checked)["streams"] == "selected: users, orders; seen: users (key id), orders (key id)"
     assert details(checked)["identity"] == "key as the tap says: users|1, orders|1"
     assert [one["becomes"]["source_id"] for one in previewed] == ["users|1", "orders|1"]
-    assert str(TAP) in listed["location"]
+    assert listed["location"] == sys.executable
 
 
 def test_a_tap_that_is_not_installed_is_the_step_that_fails(kasparro):

@@ -79,7 +79,7 @@ async def _drafted(wanted: Wanted, name: str, folder: Path, variables: Mapping[s
 
 def is_table(address: str) -> bool:
     """Whether what the address leads to is a file of a table, by its name."""
-    suffixes = [suffix.lower() for suffix in PurePosixPath(urlsplit(address).path).suffixes]
+    suffixes = [suffix.lower() for suffix in PurePosixPath(_path_of(address)).suffixes]
     while suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
     return bool(suffixes) and suffixes[-1] in _TABLES
@@ -87,7 +87,7 @@ def is_table(address: str) -> bool:
 
 def name_of(target: str) -> str:
     """A source name from the end of an address or path: the last part that is a word, and no version."""
-    path = urlsplit(target).path if target.startswith(_FAR) else target
+    path = _path_of(target) if target.startswith(_FAR) else target
     parts = [
         re.sub(r"[^a-z0-9]+", "_", part.partition(".")[0].lower()).strip("_") for part in path.split("/")
     ]
@@ -95,6 +95,15 @@ def name_of(target: str) -> str:
         part for part in parts if re.match(r"[a-z]", part) and not re.fullmatch(r"v\d+|api|rest|json", part)
     ]
     return words[-1][:50] if words else "source"
+
+
+def _path_of(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # read for its check
+    except ValueError:
+        raise ConfigurationError("the address is not valid: its host or port cannot be read") from None
+    return parts.path
 
 
 def _relative(target: str, folder: Path) -> str:

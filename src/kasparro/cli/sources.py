@@ -130,7 +130,7 @@ def _location(source: SourceDeclaration) -> str:
         case CsvSource():
             return source.location
         case SingerSource():
-            return " ".join(source.command)
+            return source.command[0]  # arguments may hold what is not for everybody
         case _:
             return source.url
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from kasparro.core.errors import AuthenticationFailed, KasparroError, SourceError, TransientSourceError
 from kasparro.core.etl_config import (
@@ -121,9 +122,15 @@ def _arrived(declaration: SourceDeclaration, page: FirstPage, milliseconds: int)
         outcome, hint = Outcome.WARN, "If there should be some: check filters in `params`, and `records`"
     steps = [Step(FIRST_PAGE, outcome, f"{came}{_paging(declaration, page)}", hint, milliseconds)]
     if isinstance(declaration, ApiSource):
-        sent = f"auth {declaration.auth.type}: the request was accepted"
-        steps.insert(0, Step(AUTHENTICATION, Outcome.OK, sent))
+        steps.insert(0, Step(AUTHENTICATION, Outcome.OK, _accepted(declaration)))
     return steps
+
+
+def _accepted(declaration: ApiSource) -> str:
+    kind = declaration.auth.type
+    if kind == "none":
+        return "auth none: nothing was sent, and the answer was a success (2xx)"
+    return f"auth {kind}: sent to {urlsplit(declaration.url).netloc}, and the answer was a success (2xx)"
 
 
 def _paging(declaration: SourceDeclaration, page: FirstPage) -> str:
