@@ -24,8 +24,8 @@ from kasparro.services.shapes import Change
 from kasparro.storage.stored_data import PostgresStoredData
 
 COLUMNS = [
-    *textual("source", "outcome"),
-    *numeric("fetched", "would insert", "would update", "unchanged", "would reject", "duplicates", "seconds"),
+    *textual("source", "would be"),
+    *numeric("fetched", "insert", "update", "unchanged", "reject", "duplicates", "seconds"),
 ]
 EXAMPLE = 200
 """Characters of a rejected record that are shown."""
