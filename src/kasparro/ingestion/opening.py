@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import ApiSource, CsvSource, SingerSource, SourceDeclaration, StreamSource
 from kasparro.ingestion.http.retry import Waiting
 from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
 from kasparro.ingestion.incremental.pages import IncrementalPages
 from kasparro.ingestion.incremental.version import version_reader
 from kasparro.ingestion.ports import Source
 from kasparro.ingestion.resume import ResumableSource
+from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.csv import CsvPages
 
@@ -20,7 +21,7 @@ def open_source(declaration: SourceDeclaration, page_size: int, waiting: Waiting
     *waiting* is time, sleep and chance for those that go by a clock.
     """
     source = _plain_source(declaration, page_size, waiting or Waiting())
-    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages))
+    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages | TapPages))
 
 
 def _plain_source(declaration: SourceDeclaration, page_size: int, waiting: Waiting) -> Source:
@@ -29,6 +30,8 @@ def _plain_source(declaration: SourceDeclaration, page_size: int, waiting: Waiti
             return _api(declaration, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
+        case SingerSource():
+            return TapPages(declaration, page_size)
         case StreamSource():
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
 
