@@ -13,7 +13,7 @@ from typing import Any
 
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import RunInterrupted
-from kasparro.schemas.ingest import Cursor, Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 PAGES_AHEAD = 2
 
@@ -30,6 +30,7 @@ class Haul:
     cursor: Cursor | None
     complete: bool
     unchanged: int = 0
+    notices: Sequence[Notice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class _Pile:
     records: list[RawRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     unchanged: int = 0
+    notices: list[Notice] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
@@ -65,13 +67,17 @@ class _Pile:
         self.records.extend(page.records)
         self.rejects.extend(page.rejects)
         self.unchanged += page.unchanged
+        self.notices.extend(page.notices)
 
     def take(self, size: int | None = None, *, complete: bool = False) -> Haul:
         """Hand out the first *size* records (`None`: all) and keep the rest."""
-        haul = Haul(self.records[:size], self.rejects, self.cursor, complete, self.unchanged)
+        haul = Haul(
+            self.records[:size], self.rejects, self.cursor, complete, self.unchanged, tuple(self.notices)
+        )
         self.records = [] if size is None else self.records[size:]
         self.rejects = []
         self.unchanged = 0
+        self.notices = []
         return haul
 
 
@@ -91,7 +97,7 @@ async def hauls(
             if item is not None:
                 for haul in _pile_up(pile, item, pace):
                     yield haul
-        if item.error is None or len(pile):
+        if item.error is None or len(pile) or pile.notices:
             yield pile.take(complete=item.error is None)
         if item.error is not None:
             raise item.error

@@ -90,6 +90,7 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         cursor=haul.cursor,
         complete=haul.complete,
         last_id=identified.records[-1].external_id if identified.records else None,
+        notices=haul.notices,
     )
 
 

@@ -35,9 +35,18 @@ from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.ports import IngestSession, IngestStore, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.run_thread import run_thread
-from kasparro.schemas.events import BatchCommitted, Observer, PageFetched, RunEnded, RunStarted, unobserved
+from kasparro.schemas.events import (
+    BatchCommitted,
+    Noticed,
+    Observer,
+    PageFetched,
+    RunEnded,
+    RunStarted,
+    unobserved,
+)
 from kasparro.schemas.ingest import (
     Cursor,
+    Notice,
     Page,
     RunCounters,
     RunId,
@@ -183,4 +192,18 @@ async def observed(job: Job, pages: AsyncGenerator[Page]) -> AsyncGenerator[Page
         async for page in pages:
             found = len(page.records) + len(page.rejects) + page.unchanged
             job.observe(PageFetched(job.name, found, page.size, page.total, page.total_size))
+            for notice in page.notices:
+                tell(job, notice)
             yield page
+
+
+def tell(job: Job, notice: Notice) -> None:
+    log.warning(
+        "source.notice",
+        source=job.name,
+        run_id=job.run_id,
+        code=notice.code.value,
+        reason=notice.message,
+        details=dict(notice.details),
+    )
+    job.observe(Noticed(job.name, job.run_id, notice))

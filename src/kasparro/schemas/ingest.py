@@ -117,6 +117,27 @@ class Reject:
     external_id: str | None = None
 
 
+class NoticeCode(StrEnum):
+    """What a notice is about; documented in docs/errors.md."""
+
+    LATE_RECORDS = "late_records"
+    CURSOR_REGRESSION = "cursor_regression"
+    CURSOR_IN_FUTURE = "cursor_in_future"
+    CURSOR_UNUSABLE = "cursor_unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about a fetch that an operator should know and that is no error.
+
+    It holds nothing secret and is short: message and details go into the log and into `etl_run.metadata`, one entry a code.
+    """
+
+    code: NoticeCode
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a source hands over at once.
@@ -125,7 +146,8 @@ class Page:
     of a complete fetch says, unless the source can tell what has not changed since. `last`: no page comes behind it, whatever its
     cursor. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of records that were
     found to be as they were stored without being read again. `total` is the number of records the source says it has, `size`
-    the bytes received for this page, `total_size` the bytes there are; for progress only.
+    the bytes received for this page, `total_size` the bytes there are; for progress only. `notices` are what an operator should
+    know of it.
     """
 
     records: Sequence[RawRecord]
@@ -136,6 +158,7 @@ class Page:
     total: int | None = None
     total_size: int | None = None
     last: bool = False
+    notices: Sequence[Notice] = ()
 
 
 class Keyed(msgspec.Struct, frozen=True, gc=False):
@@ -203,8 +226,8 @@ class Batch:
     """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these.
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
-    `complete` says that nothing is left to fetch. A `replay` adds nothing to the raw tables and leaves the
-    checkpoint where it is.
+    `complete` says that nothing is left to fetch. `notices` go into the run's metadata. A `replay` adds nothing to the raw tables
+    and leaves the checkpoint where it is.
     """
 
     new: Sequence[Landed] = ()
@@ -215,6 +238,7 @@ class Batch:
     complete: bool = False
     last_id: str | None = None
     replay: bool = False
+    notices: Sequence[Notice] = ()
 
     @property
     def changes(self) -> bool:

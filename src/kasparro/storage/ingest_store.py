@@ -149,6 +149,8 @@ class PostgresSession:
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
+            if batch.notices:
+                await ledger.note(connection, lease.run_id, batch.notices)
             return await ledger.count(connection, lease.source, lease.run_id, batch.counters)
 
     async def _found_committed(self, place: Place) -> RunCounters | None:
