@@ -24,8 +24,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("type",), "stream"
     if _type(source.get("auth")) == "oauth2_client_credentials":
         yield ("auth",), "oauth2_client_credentials"
-    if _type(source.get("pagination")) == "auto":
-        yield ("pagination",), "auto"
     limit = source.get("rate_limit")
     if isinstance(limit, Mapping) and limit.get("budget"):
         yield ("rate_limit", "budget"), "a request budget"

@@ -124,6 +124,11 @@ class NoticeCode(StrEnum):
     CURSOR_REGRESSION = "cursor_regression"
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
+    PAGINATION_DETECTED = "pagination_detected"
+    PAGINATION_NOT_DETECTED = "pagination_not_detected"
+    PAGES_LEFT_OUT = "pages_left_out"
+    PARENT_GONE = "parent_gone"
+    PARENT_UNUSABLE = "parent_unusable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,14 +28,7 @@ from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage,
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
-from kasparro.core.declarations.pagination import (
-    CursorPagination,
-    NoPagination,
-    OffsetPagination,
-    PagePagination,
-    Pagination,
-    PaginationField,
-)
+from kasparro.core.declarations.pagination import Asked, NoPagination, PaginationField
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
@@ -159,14 +152,30 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
-        twice = [name for name in _paging_params(self.pagination) if name in self.params]
+        self._check_paging()
+        return self
+
+    def _check_paging(self) -> None:
+        paging = self.pagination
+        if not isinstance(paging, Asked):
+            return
+        if paging.in_ == "body":
+            if self.method != "POST":
+                refuse("needs method: POST", at=("pagination", "in"))
+            return
+        key, given = ("headers", self.headers) if paging.in_ == "header" else ("params", self.params)
+        names = (
+            {name.lower() for name in paging.names().values()}
+            if key == "headers"
+            else paging.names().values()
+        )
         refuse_all(
             [
-                Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
-                for name in twice
+                Refusal("is set by pagination as well", (key, name), "Leave one of the two out")
+                for name in given
+                if (name.lower() if key == "headers" else name) in names
             ]
         )
-        return self
 
     def _fetched(self) -> dict[str, Any]:
         shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
@@ -307,18 +316,6 @@ SourceDeclaration = Annotated[ApiSource | CsvSource | StreamSource, Field(discri
 def _fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _paging_params(pagination: Pagination) -> tuple[str, ...]:
-    match pagination:
-        case PagePagination():
-            return (pagination.param, *([pagination.size_param] if pagination.size_param else []))
-        case OffsetPagination():
-            return (pagination.offset_param, pagination.limit_param)
-        case CursorPagination():
-            return (pagination.param,)
-        case _:
-            return ()
 
 
 def _without_credentials(value: Any) -> Any:

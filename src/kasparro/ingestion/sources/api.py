@@ -1,14 +1,14 @@
 """REST APIs as sources: a declaration in, pages of records with resumable cursors out. The composition root makes them.
 
 A page's records are the texts that were received, byte for byte (transcoded to UTF-8). A cursor names the next page:
-`{"page": 7, "ordinal": 7}`, or `offset`, `token`, `url` instead of `page`, by the kind of pagination.
+`{"page": 7, "ordinal": 7}`, or `offset`, `token`, `url` instead of `page`, by the kind of pagination (`Paging.cursor`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 import aiohttp
 import structlog
@@ -17,7 +17,7 @@ from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
-from kasparro.ingestion.http.client import HttpClient, open_session
+from kasparro.ingestion.http.client import HttpClient, Request, open_session
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.redaction import Redactor
@@ -26,11 +26,12 @@ from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.json_records import Flaw
-from kasparro.ingestion.sources.loops import LoopWatch
-from kasparro.ingestion.sources.pagination import paging_of
+from kasparro.ingestion.sources.loops import LoopWatch, content_digest
+from kasparro.ingestion.sources.pagination import Bound, paging_of
+from kasparro.ingestion.sources.paging import Paging
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.target import Target, target_of
-from kasparro.schemas.ingest import ApiOrigin, Cursor, Page, RawRecord, Reject
+from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
 
@@ -46,31 +47,49 @@ class ApiPages:
         self._waiting = waiting or Waiting()
         self._credentials = credentials_of(declaration.auth)
         self._redact = Redactor(self._credentials.secrets)
-        self._paging = paging_of(declaration.pagination, self._credentials)
+        self._bound = Bound(declaration.pagination)
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._base_place = self._place(self._target.base)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
-        place: Place | None = self._start(after)
+        async with (
+            open_session(self._concurrency) as session,
+            aclosing(self.pages_through(self.client(session), after)) as pages,
+        ):
+            async for page in pages:
+                yield page
+
+    async def pages_through(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
+        """The same, by requests of *client*, which may fetch other pages of the same origin too."""
+        paging = paging_of(self._declared.pagination, self._credentials)
+        place: Place | None = self._start(paging, after)
         outlook: Outlook | None = None
-        watch = LoopWatch()
-        async with open_session(self._concurrency) as session:
-            fetch = partial(self._fetch, self._client(session))
-            async with FetchingAhead(fetch, self._concurrency) as ahead:
-                while place is not None:
-                    with translated(self._base_place, self._redact):
-                        watch.enter(place)
-                        answer = await self._answer(ahead, place, outlook)
-                    url = self._place(answer.url)
-                    with translated(url, self._redact):
-                        following = self._following(place, answer, watch)
-                    page = self._page(url, place, answer, following)
-                    self._log(url, place, page)
-                    yield page
-                    outlook = None if following is None else self._paging.outlook(following, answer)
-                    place = following
+        watch, held = LoopWatch(), list[Page]()
+        async with FetchingAhead(
+            partial(self._fetch, client, paging), self._concurrency, watch.knows
+        ) as ahead:
+            while place is not None:
+                with translated(self._base_place, self._redact):
+                    watch.enter(place)
+                    answer = await self._answer(ahead, paging, place, outlook)
+                url = self._place(answer.url)
+                with translated(url, self._redact):
+                    repeated = watch.see(place, answer.digest)
+                    following, notices = self._following(paging, place, answer)
+                    outlook = (
+                        None if following is None or repeated else self._outlook(paging, following, answer)
+                    )
+                held.append(self._page(url, paging, place, answer, following, notices))
+                self._log(url, place, held[-1])
+                if (
+                    not repeated or following is None
+                ):  # else it may be the first of a circle, which is not handed on
+                    for page in held:
+                        yield page
+                    held.clear()
+                place = following
 
     def _log(self, url: str, place: Place, page: Page) -> None:
         log.debug(
@@ -83,7 +102,7 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
             session=session,
             home=self._target.base,
@@ -94,56 +113,72 @@ class ApiPages:
             now=self._waiting.now,
         )
 
-    def _start(self, after: Cursor | None) -> Place:
+    def _start(self, paging: Paging, after: Cursor | None) -> Place:
         """The place a cursor names. One of another kind (the declaration has changed) starts from the beginning."""
         if after is None:
-            return Place(self._paging.first)
-        at, ordinal = after.get(self._paging.key), after.get("ordinal")
-        if self._paging.understands(at) and isinstance(ordinal, int) and self._is_here(at):
-            return Place(at, ordinal)
+            return paging.first()
+        place = paging.place(after)
+        if place is not None and self._is_here(paging, place):
+            return place
         log.warning(
             "cursor.not_understood", source=self._declared.name, pagination=self._declared.pagination.type
         )
-        return Place(self._paging.first)
+        return paging_of(self._declared.pagination, self._credentials).first()
 
-    def _is_here(self, at: Any) -> bool:
+    def _is_here(self, paging: Paging, place: Place) -> bool:
         try:
-            self._paging.url(self._target.base, at)
+            paging.request(self._target, place.at)
         except SourceError:
             return False
         return True
 
-    async def _answer(self, ahead: FetchingAhead, place: Place, outlook: Outlook | None) -> Answer:
+    async def _answer(
+        self, ahead: FetchingAhead, paging: Paging, place: Place, outlook: Outlook | None
+    ) -> Answer:
         """What is at *place*. A refusal that means that there is no such page is an empty one."""
         try:
             return await ahead.page(place, outlook)
         except PermanentSourceError as refusal:
-            if refusal.status not in self._paging.beyond_end(place):
+            if refusal.status not in paging.beyond_end(place):
                 raise
-        return Answer(self._paging.url(self._target.base, place.at), {}, EMPTY)
+        return Answer(paging.request(self._target, place.at).url, {}, EMPTY)
 
-    async def _fetch(self, client: HttpClient, at: Position) -> Answer:
-        attempt = partial(self._attempt, client, at)
+    async def _fetch(self, client: HttpClient, paging: Paging, at: Position) -> Answer:
+        attempt = partial(self._attempt, client, paging.request(self._target, at))
         return await with_retries(attempt, self._declared.retry, self._waiting, client.pause)
 
-    async def _attempt(self, client: HttpClient, at: Position) -> Answer:
+    async def _attempt(self, client: HttpClient, request: Request) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)))
+        response = await client.fetch(request)
         with translated(self._place(response.url), self._redact):
             envelope = await self._reader.open(response)
-        return Answer(response.url, response.headers, envelope, response.received)
+        return Answer(
+            response.url, response.headers, envelope, response.received, content_digest(envelope.elements)
+        )
 
-    def _following(self, place: Place, answer: Answer, watch: LoopWatch) -> Place | None:
-        watch.see(place, answer.envelope.elements)
-        following = self._paging.after(place, answer)
+    def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
+        following = paging.after(place, answer)
         if following is not None and self._redact.shows_secret(str(following.at)):
             raise UnexpectedContent(
                 "what the source gives to ask for the next page contains the credential, which is not stored",
                 hint="Use another `pagination`, such as page or offset",
             )
-        return following
+        if following is not None and self._bound.reached(following):
+            return None, [*paging.notices(), self._bound.notice()]
+        return following, paging.notices()
 
-    def _page(self, url: str, place: Place, answer: Answer, following: Place | None) -> Page:
+    def _outlook(self, paging: Paging, following: Place, answer: Answer) -> Outlook | None:
+        return self._bound.outlook(following, paging.outlook(following, answer))
+
+    def _page(  # what was found, from all sides
+        self,
+        url: str,
+        paging: Paging,
+        place: Place,
+        answer: Answer,
+        following: Place | None,
+        notices: Sequence[Notice],
+    ) -> Page:
         found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(answer.envelope.elements)]
         return Page(
             records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
@@ -152,11 +187,10 @@ class ApiPages:
                 for flaw, origin in found
                 if isinstance(flaw, Flaw)
             ],
-            cursor=None
-            if following is None
-            else {self._paging.key: following.at, "ordinal": following.ordinal},
+            cursor=None if following is None else paging.cursor(following),
             size=answer.size,
             total=answer.total,
+            notices=notices,
         )
 
     def _place(self, url: URL) -> str:
