@@ -61,7 +61,7 @@ async def _ingest(
             async def run(source: str) -> RunReport:
                 return await runtime.ingestion.ingest(source, full=full, observe=observe, stop=stop.event)
 
-            ended = await run_each(names, run, stop.event)
+            ended = await run_each(names, run, stop.event, runtime.catalog.needs)
         await show(runtime, ended, as_json=as_json)
     return int(any(one.failed for one in ended))
 

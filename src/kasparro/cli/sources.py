@@ -16,7 +16,9 @@ from kasparro.core.clock import monotonic
 from kasparro.core.errors import SourceError
 from kasparro.core.etl_config import CsvSource, SourceDeclaration
 from kasparro.core.redaction import for_people
+from kasparro.ingestion.ports import Facilities
 from kasparro.services.preview import FirstPage, Preview, first_page, preview
+from kasparro.services.sampled_parents import SampledParents
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -49,10 +51,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch the first page of a source and say what came, writing nothing (exit code 1: it cannot be read)."""
-    source = read_catalog(begin(context)).source(name)
+    catalog = read_catalog(begin(context))
+    source, parents = catalog.source(name), SampledParents(catalog)
     started = monotonic()
     try:
-        page = asyncio.run(first_page(source))
+        page = asyncio.run(first_page(source, facilities=Facilities(parents=parents)))
     except SourceError as error:
         if not as_json:
             raise
@@ -76,8 +79,9 @@ def preview_source(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the first records of a source as received and as they would be stored, writing nothing."""
-    source = read_catalog(begin(context)).source(name)
-    found = asyncio.run(preview(source, number))
+    catalog = read_catalog(begin(context))
+    source, parents = catalog.source(name), SampledParents(catalog)
+    found = asyncio.run(preview(source, number, Facilities(parents=parents)))
     if as_json:
         text = msgspec.json.encode([_previewed(one) for one in found])
         sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
@@ -108,6 +112,7 @@ def _checked(name: str, page: FirstPage, milliseconds: int) -> dict[str, Any]:
         "rejects": sum(one.reject is not None for one in page.previews),
         "total": page.total,
         "more": page.more,
+        "notices": [notice.message for notice in page.notices],
         "keys": _keys(first),
         "identity": record.get("source_id"),
         "problem": f"{first.reject.reason.value}: {first.reject.message}" if first and first.reject else None,

@@ -31,6 +31,7 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, PLACEHOLDER, Parent
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
@@ -41,8 +42,11 @@ from kasparro.core.declarations.sources import (
 )
 
 __all__ = [
+    "CARRIED",
     "CONCURRENCY",
     "HEADER_PREFIX",
+    "PARENT_KEY",
+    "PLACEHOLDER",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",
@@ -68,6 +72,7 @@ __all__ = [
     "OffsetPagination",
     "PagePagination",
     "Pagination",
+    "Parent",
     "RateLimit",
     "Retry",
     "SourceDeclaration",

@@ -59,6 +59,8 @@ class _Pile:
     rejects: list[Reject] = field(default_factory=list)
     unchanged: int = 0
     notices: list[Notice] = field(default_factory=list)
+    moved: bool = False
+    """Whether the cursor has moved since the last haul: pages without records are progress too."""
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
@@ -78,6 +80,7 @@ class _Pile:
         self.rejects = []
         self.unchanged = 0
         self.notices = []
+        self.moved = False
         return haul
 
 
@@ -92,12 +95,12 @@ async def hauls(
     async with _fetching(pages, stop) as queue:
         while not isinstance(item := await _next(queue, pile, pace), _End):
             due = item is None or len(pile) + len(item.records) > pace.records
-            if due and len(pile):
+            if (due and len(pile)) or (item is None and pile.moved):
                 yield pile.take()
             if item is not None:
                 for haul in _pile_up(pile, item, pace):
                     yield haul
-        if item.error is None or len(pile) or pile.notices:
+        if item.error is None or len(pile) or pile.moved or pile.notices:
             yield pile.take(complete=item.error is None)
         if item.error is not None:
             raise item.error
@@ -105,19 +108,19 @@ async def hauls(
 
 def _pile_up(pile: _Pile, page: Page, pace: Pace) -> Iterator[Haul]:
     """Add *page*. One larger than a haul goes out in parts, and only the last part moves the cursor."""
-    if not len(pile):
+    if not len(pile) and not pile.moved:
         pile.started = pace.clock()
     pile.add(page)
     while len(pile.records) > pace.records:
         yield pile.take(pace.records)
-    pile.cursor = page.cursor
+    pile.cursor, pile.moved = page.cursor, True
     if len(pile) >= pace.records:
         yield pile.take()
 
 
 async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> Page | _End | None:
     """The next page, the end, or `None` when the interval of a pile that has begun is over."""
-    if not len(pile):
+    if not len(pile) and not pile.moved:
         return await queue.get()
     try:
         async with asyncio.timeout(max(0.0, pile.started + pace.seconds - pace.clock())):

@@ -174,6 +174,13 @@ class Keyed(msgspec.Struct, frozen=True, gc=False):
     raw: RawRecord
 
 
+class ParentRecord(msgspec.Struct, frozen=True, gc=False):
+    """A stored record for which another source is asked: its external_id, and its JSON text as received."""
+
+    key: str
+    raw: bytes
+
+
 class Known(msgspec.Struct, frozen=True, gc=False):
     """What is stored of a record.
 

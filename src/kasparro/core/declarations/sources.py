@@ -29,6 +29,7 @@ from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
 from kasparro.core.declarations.pagination import Asked, NoPagination, PaginationField
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
@@ -97,6 +98,14 @@ class BaseSource(Declaration):
             refuse("names a field path twice")
         return key
 
+    def needs(self) -> tuple[str, ...]:
+        """The sources whose records have to be there before this one can be fetched."""
+        return ()
+
+    def identity(self) -> tuple[str, ...] | None:
+        """The field paths that identify a record, as it is stored; `None`: none is declared."""
+        return self.key
+
     def fetch_fingerprint(self) -> str:
         """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
 
@@ -129,6 +138,9 @@ class ApiSource(BaseSource):
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
+    parent: Parent | None = Field(
+        None, description="The source for each of whose records this one is fetched."
+    )
     rate_limit: RateLimit | None = Field(None, description="The most it may be asked.")
     retry: Retry = Field(default_factory=Retry, description="How a failed request is tried again.")
     timeout: Duration = Field(
@@ -153,6 +165,12 @@ class ApiSource(BaseSource):
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
         self._check_paging()
+        self._check_parent()
+        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
+            refuse(
+                "does not go with snapshot, for which everything has to be fetched",
+                at=("pagination", "max_pages"),
+            )
         return self
 
     def _check_paging(self) -> None:
@@ -177,8 +195,31 @@ class ApiSource(BaseSource):
             ]
         )
 
+    def _check_parent(self) -> None:
+        if self.parent is None:
+            return
+        others = {"params": self.params, "headers": self.headers, "body": self.body}
+        check_parent(self.parent, self.url, others)
+        if self.incremental is not None:
+            refuse(
+                "does not go with parent, whose changed_only says which are asked again", at=("incremental",)
+            )
+        if self.parent.changed_only and self.snapshot:
+            refuse(
+                "does not go with snapshot, for which every parent has to be asked",
+                at=("parent", "changed_only"),
+            )
+
+    def needs(self) -> tuple[str, ...]:
+        return () if self.parent is None else (self.parent.source,)
+
+    def identity(self) -> tuple[str, ...] | None:
+        if self.parent is None or self.parent.unique_key:
+            return self.key
+        return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
+
     def _fetched(self) -> dict[str, Any]:
-        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination", "parent"})
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 

@@ -6,9 +6,12 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import partial
+from typing import Any, Self
 
 import aiohttp
 import structlog
@@ -51,15 +54,30 @@ class ApiPages:
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
+        self._places: AbstractAsyncContextManager[Any] = nullcontext()
         self._base_place = self._place(self._target.base)
 
+    @property
+    def concurrency(self) -> int:
+        return self._concurrency
+
+    def aimed(self, target: Target, places: asyncio.Semaphore) -> Self:
+        """The same source, asked something else. All of its requests, and of others with the same *places*, share these."""
+        other = copy.copy(self)
+        other._target, other._places = target, places  # noqa: SLF001  # one of its own kind
+        other._base_place = self._place(target.base)  # noqa: SLF001  # as above
+        return other
+
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
-        async with (
-            open_session(self._concurrency) as session,
-            aclosing(self.pages_through(self.client(session), after)) as pages,
-        ):
+        async with self.connected() as client, aclosing(self.pages_through(client, after)) as pages:
             async for page in pages:
                 yield page
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[HttpClient]:
+        """A client of this source, which keeps its connections as long as the context lasts."""
+        async with open_session(self._concurrency) as session:
+            yield self._client(session)
 
     async def pages_through(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
         """The same, by requests of *client*, which may fetch other pages of the same origin too."""
@@ -102,7 +120,7 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
         return HttpClient(
             session=session,
             home=self._target.base,
@@ -149,7 +167,8 @@ class ApiPages:
 
     async def _attempt(self, client: HttpClient, request: Request) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        response = await client.fetch(request)
+        async with self._places:
+            response = await client.fetch(request)
         with translated(self._place(response.url), self._redact):
             envelope = await self._reader.open(response)
         return Answer(

@@ -1,4 +1,4 @@
-"""What the pagination adds to a request: a target and values in, the request that carries them out. The kinds of paging call it."""
+"""What the pagination adds to a request: a target and values in, the request that carries them out. Kinds of paging call it."""
 
 from __future__ import annotations
 

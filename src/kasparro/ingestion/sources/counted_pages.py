@@ -63,7 +63,8 @@ class Counted(Plain):
         if more is None and (answer.count == 0 or (short and place.full)):
             return None
         full = place.full or (self.size is not None and not short)
-        return replace(place.step(at), full=full, doubted=short and more is None, seen=seen)
+        counted = seen if self.ends.counts else 0
+        return replace(place.step(at), full=full, doubted=short and more is None, seen=counted)
 
 
 class Numbered(Counted):
