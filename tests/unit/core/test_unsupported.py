@@ -12,8 +12,6 @@ from kasparro.core.unsupported import unsupported
     [
         ({"type": "stream"}, "type", "stream"),
         ({"auth": {"type": "oauth2_client_credentials"}}, "auth", "oauth2_client_credentials"),
-        ({"pagination": {"type": "auto"}}, "pagination", "auto"),
-        ({"pagination": "auto"}, "pagination", "auto"),
         ({"incremental": {"field": "x"}}, "incremental", "incremental"),
         ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),

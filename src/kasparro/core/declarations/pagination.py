@@ -12,7 +12,7 @@ from kasparro.core.declarations.expressions import (
     Expression,
     ExpressionOrHeader,
     Text,
-    check_field_path,
+    is_field_path,
     is_header_name,
 )
 
@@ -61,8 +61,8 @@ class Asked(Paged):
         for key, name in self.names().items():
             if self.in_ == "header" and not is_header_name(name):
                 refuse("is not a header name, which in: header needs", at=(key,))
-            if self.in_ == "body":
-                check_field_path(name)
+            if self.in_ == "body" and not is_field_path(name):
+                refuse("must be a path such as variables.page, which in: body needs", at=(key,))
         refuse_all(list(_clashes(self.names(), self.in_)))
         return self
 

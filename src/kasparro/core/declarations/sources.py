@@ -219,7 +219,8 @@ class ApiSource(BaseSource):
         return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
 
     def _fetched(self) -> dict[str, Any]:
-        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination", "parent"})
+        keys = {"type", "url", "method", "records", "key", "pagination"}
+        shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
