@@ -10,6 +10,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -39,6 +40,13 @@ from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, Page, RawRecord, 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Habits:
+    """What is known of a source whatever it is asked: `honours_size`, that it has given a page as large as asked for."""
+
+    honours_size: bool = False
+
+
 class ApiPages:
     """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
 
@@ -54,6 +62,8 @@ class ApiPages:
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
+        self._habits = Habits()
+        self._blindly = True
         self._places: AbstractAsyncContextManager[Any] = nullcontext()
         self._base_place = self._place(self._target.base)
 
@@ -62,9 +72,11 @@ class ApiPages:
         return self._concurrency
 
     def aimed(self, target: Target, places: asyncio.Semaphore) -> Self:
-        """The same source, asked something else. All of its requests, and of others with the same *places*, share these."""
+        """The same source, asked something else, which may be one of many: all that have the same *places* share these, and none
+        asks for pages of which nobody knows whether they are there.
+        """
         other = copy.copy(self)
-        other._target, other._places = target, places  # noqa: SLF001  # one of its own kind
+        other._target, other._places, other._blindly = target, places, False  # noqa: SLF001  # one of its own kind
         other._base_place = self._place(target.base)  # noqa: SLF001  # as above
         return other
 
@@ -134,14 +146,17 @@ class ApiPages:
     def _start(self, paging: Paging, after: Cursor | None) -> Place:
         """The place a cursor names. One of another kind (the declaration has changed) starts from the beginning."""
         if after is None:
-            return paging.first()
+            return self._first(paging)
         place = paging.place(after)
         if place is not None and self._is_here(paging, place):
             return place
         log.warning(
             "cursor.not_understood", source=self._declared.name, pagination=self._declared.pagination.type
         )
-        return paging_of(self._declared.pagination, self._credentials).first()
+        return self._first(paging_of(self._declared.pagination, self._credentials))
+
+    def _first(self, paging: Paging) -> Place:
+        return replace(paging.first(), full=self._habits.honours_size)
 
     def _is_here(self, paging: Paging, place: Place) -> bool:
         try:
@@ -177,6 +192,7 @@ class ApiPages:
 
     def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
         following = paging.after(place, answer)
+        self._habits.honours_size |= following is not None and following.full
         if following is not None and self._redact.shows_secret(str(following.at)):
             raise UnexpectedContent(
                 "what the source gives to ask for the next page contains the credential, which is not stored",
@@ -187,7 +203,8 @@ class ApiPages:
         return following, paging.notices()
 
     def _outlook(self, paging: Paging, following: Place, answer: Answer) -> Outlook | None:
-        return self._bound.outlook(following, paging.outlook(following, answer))
+        outlook = self._bound.outlook(following, paging.outlook(following, answer))
+        return outlook if self._blindly or outlook is None or outlook.end is not None else None
 
     def _page(  # what was found, from all sides
         self,
