@@ -64,7 +64,7 @@ async def test_none_at_all_is_an_end():
 async def test_an_error_waits_for_its_turn_and_ends_the_others():
     sequences = Sequences(5, 1, 100, 100, fails=1)
     came = []
-    with pytest.raises(PermanentSourceError, match="sequence 1"):
+    with pytest.raises(PermanentSourceError, match="sequence 1"):  # noqa: PT012  # what came before it counts
         async with aclosing(side_by_side(sequences.following, 4)) as pages:
             async for page in pages:
                 came.append(page.cursor["at"])  # noqa: PERF401  # what came before the error counts
