@@ -108,14 +108,11 @@ class ApiPages:
                 with translated(url, self._redact):
                     repeated = watch.see(place, answer.digest)
                     following, notices = self._following(paging, place, answer)
-                    outlook = (
-                        None if following is None or repeated else self._outlook(paging, following, answer)
-                    )
+                    outlook = self._outlook(paging, following, answer, repeated=repeated)
                 held.append(self._page(url, paging, place, answer, following, notices))
                 self._log(url, place, held[-1])
-                if (
-                    not repeated or following is None
-                ):  # else it may be the first of a circle, which is not handed on
+                # A page that came before may be the first of a circle: it is handed on with what shows that it is not.
+                if not repeated or following is None:
                     for page in held:
                         yield page
                     held.clear()
@@ -202,7 +199,12 @@ class ApiPages:
             return None, [*paging.notices(), self._bound.notice()]
         return following, paging.notices()
 
-    def _outlook(self, paging: Paging, following: Place, answer: Answer) -> Outlook | None:
+    def _outlook(
+        self, paging: Paging, following: Place | None, answer: Answer, *, repeated: bool
+    ) -> Outlook | None:
+        """Behind a page that came before, nothing is foretold."""
+        if following is None or repeated:
+            return None
         outlook = self._bound.outlook(following, paging.outlook(following, answer))
         return outlook if self._blindly or outlook is None or outlook.end is not None else None
 
