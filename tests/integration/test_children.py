@@ -278,6 +278,21 @@ async def test_a_parent_that_went_while_its_children_were_fetched_is_left_out_on
     assert [json.loads(r.payload)["sku"] for page in rest for r in page.records] == ["b-0"]
 
 
+async def test_cursors_tell_the_beginning_of_a_parent_from_its_end(db, tmp_path):
+    shop = Shop({"a": 4, "b": 1})
+    async with serve(shop) as api:
+        declared = lines(api.url)
+        await service_of(db, tmp_path, orders(api.url), declared).ingest("orders")
+        parents = PostgresParents(db, {"orders": SourceKind.API})
+        source = ChildPages(declared, declared.parent, parents, Naps().waiting())
+        found = {}
+        for cursor in ({"parent": "a", "after": None}, {"parent": "a"}, {"parent": 7, "after": "x"}, {}):
+            pages = await pages_of(source, cursor)
+            found[str(cursor)] = [json.loads(r.payload)["sku"] for page in pages for r in page.records]
+    every = ["a-0", "a-1", "a-2", "a-3", "b-0"]
+    assert list(found.values()) == [every, ["b-0"], every, every]
+
+
 async def test_parents_are_asked_for_side_by_side_up_to_the_declared_concurrency(db, tmp_path):
     shop = Shop({f"o{n:03}": 10 for n in range(30)})
     async with serve(shop) as api:

@@ -71,13 +71,19 @@ class ApiPages:
     def concurrency(self) -> int:
         return self._concurrency
 
-    def aimed(self, target: Target, places: asyncio.Semaphore) -> Self:
-        """The same source, asked something else, which may be one of many: all that have the same *places* share these, and none
-        asks for pages of which nobody knows whether they are there.
+    def aimed(
+        self, target: Target, concurrency: int | None = None, places: asyncio.Semaphore | None = None
+    ) -> Self:
+        """The same source, asked something else, so many pages at once; what holds requests back holds for both.
+
+        One of many that are asked together has *places*, which all of them share, and asks for no page of which nobody knows
+        whether it is there.
         """
         other = copy.copy(self)
-        other._target, other._places, other._blindly = target, places, False  # noqa: SLF001  # one of its own kind
+        other._target = target  # noqa: SLF001  # one of its own kind
         other._base_place = self._place(target.base)  # noqa: SLF001  # as above
+        other._concurrency = concurrency or self._concurrency  # noqa: SLF001  # as above
+        other._places, other._blindly = places or self._places, places is None  # noqa: SLF001  # as above
         return other
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
@@ -228,6 +234,7 @@ class ApiPages:
             cursor=None if following is None else paging.cursor(following),
             size=answer.size,
             total=answer.total,
+            last=following is None,
             notices=notices,
         )
 

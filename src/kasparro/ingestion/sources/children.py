@@ -1,9 +1,9 @@
 """Dependent resources: one fetch for each record of another source. A declaration with `parent` in, pages of records out.
 
 Parents are read from the dataset in the order of their keys, a few at a time. The cursor names the parent in hand and the page
-within it: `{"parent": "17", "after": {"page": 3, "ordinal": 3}}`; without `after` that parent is done. So it stays small however
-many parents there are, and none that is done is asked for again. With `changed_only` it also holds the version of the parents'
-dataset from which on (`since`) and up to which (`until`) they have been dealt with.
+within it: `{"parent": "17", "after": {"page": 3, "ordinal": 3}}`, or `null` for its first page; without `after` that parent is
+done. So it stays small however many parents there are, and none that is done is asked for again. With `changed_only` it also
+holds the version of the parents' dataset from which on (`since`) and up to which (`until`) they have been dealt with.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ _SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a fetch begins: within a parent (`after` is a cursor of its pages), behind it, or with the first one."""
+    """Where a fetch begins: *within* a parent, `after` being a cursor of its pages, behind it, or with the first one."""
 
     parent: str | None = None
+    within: bool = False
     after: Cursor | None = None
     since: int | None = None
     until: int | None = None
@@ -71,10 +72,11 @@ class ChildPages:
 
     async def _start(self, after: Cursor | None) -> _Start:
         given = after or {}
-        at = given.get("parent")
+        at, inner = given.get("parent"), given.get("after")
         start = _Start(
             parent=at if isinstance(at, str) else None,
-            after=given.get("after") if isinstance(at, str) else None,
+            within=isinstance(at, str) and "after" in given,
+            after=inner if isinstance(inner, dict) else None,
             since=_version(given.get("since")),
             until=_version(given.get("until")),
         )
@@ -101,7 +103,7 @@ class ChildPages:
         except Unusable as fault:
             yield Page((), done, notices=[_notice(NoticeCode.PARENT_UNUSABLE, str(fault), parent)])
             return
-        source = self._pages.aimed(filled.target, places)
+        source = self._pages.aimed(filled.target, places=places)
         try:
             async with aclosing(source.pages_through(client, after)) as pages:
                 async for page in pages:
@@ -129,7 +131,7 @@ class _Following:
     async def __call__(self) -> Opener | None:
         if not self._begun:
             self._begun, self._last = True, self.start.parent
-            if self.start.parent is not None and self.start.after is not None:
+            if self.start.parent is not None and self.start.within:
                 parent = await self.parents.one(self.source, self.start.parent)
                 if parent is not None:
                     return partial(self.children, parent, self.start.after)
@@ -146,7 +148,7 @@ class _Following:
 def _of_parent(page: Page, filled: Filled, done: Cursor) -> Page:
     """*page* with what its records carry; the total of one parent says nothing about the whole, and is left out."""
     records = [RawRecord(carrying(r.payload, filled.carried), r.origin, r.repeat) for r in page.records]
-    cursor = done if page.cursor is None else {**done, "after": page.cursor}
+    cursor = done if page.last else {**done, "after": page.cursor}
     return replace(page, records=records, cursor=cursor, total=None, last=False)
 
 
