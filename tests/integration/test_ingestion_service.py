@@ -156,7 +156,9 @@ class Noticing:
 
     async def pages(self, after):
         for number in (1, 2, 3):
-            notice = Notice(NoticeCode.LATE_RECORDS, f"said {number}", {"records": number})
+            notice = Notice(
+                NoticeCode.LATE_RECORDS, f"said {number}", {"records": number, "max_late": 3 - number}
+            )
             if number == 3:
                 raise PermanentSourceError("gone")
             record = RawRecord(b'{"id": %d}' % number, ApiOrigin("http://test/items", number, 0))
@@ -167,7 +169,7 @@ async def test_notices_are_kept_with_the_batch_they_belong_to_and_counted_by_cod
     events = []
     report = await ingest(db, Noticing(), batch=1, observe=events.append)
 
-    kept = {"code": "late_records", "message": "said 2", "details": {"records": 2}, "count": 2}
+    kept = {"code": "late_records", "message": "said 2", "details": {"records": 3, "max_late": 2}, "count": 2}
     assert await one(db, "SELECT metadata->'notices' FROM etl_run") == [kept]
     assert [e.notice.message for e in events if isinstance(e, Noticed)] == ["said 1", "said 2"]
     assert (report.status, report.counters.inserted) == (RunStatus.FAILED, 2)

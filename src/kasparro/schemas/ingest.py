@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NewType, Self
 
@@ -90,6 +91,7 @@ class RejectReason(StrEnum):
 
     NO_IDENTITY = "no_identity"
     IDENTITY_TOO_LONG = "identity_too_long"
+    NO_VERSION = "no_version"
     NOT_AN_OBJECT = "not_an_object"
     INVALID_JSON = "invalid_json"
     INVALID_TEXT = "invalid_text"
@@ -152,7 +154,9 @@ class Page:
     cursor. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of records that were
     found to be as they were stored without being read again. `total` is the number of records the source says it has, `size`
     the bytes received for this page, `total_size` the bytes there are; for progress only. `notices` are what an operator should
-    know of it.
+    know of it. Of an incremental source `mark` says up to where all is fetched once this page is committed, and
+    `known_until` is the mark before: a record older than that, and new, came late. `conditions` ask whether the page has changed,
+    where it is the only one.
     """
 
     records: Sequence[RawRecord]
@@ -164,6 +168,9 @@ class Page:
     total_size: int | None = None
     last: bool = False
     notices: Sequence[Notice] = ()
+    mark: datetime | None = None
+    known_until: int | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keyed(msgspec.Struct, frozen=True, gc=False):
@@ -185,13 +192,14 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     """What is stored of a record.
 
     `processed`: its latest raw version made it into the dataset; `in_dataset`: some version did; `this_run`: the run at hand
-    has landed it already.
+    has landed it already. `payload`: its text, where it was asked for and differs.
     """
 
     payload_hash: bytes
     processed: bool
     in_dataset: bool
     this_run: bool
+    payload: bytes | None = None
 
 
 Stored = Mapping[int, Known | None]
@@ -238,8 +246,8 @@ class Batch:
     """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these.
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
-    `complete` says that nothing is left to fetch. `notices` go into the run's metadata. A `replay` adds nothing to the raw tables
-    and leaves the checkpoint where it is.
+    `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
+    incremental source is fetched after it. A `replay` adds nothing to the raw tables and leaves the checkpoint where it is.
     """
 
     new: Sequence[Landed] = ()
@@ -251,6 +259,7 @@ class Batch:
     last_id: str | None = None
     replay: bool = False
     notices: Sequence[Notice] = ()
+    mark: datetime | None = None
 
     @property
     def changes(self) -> bool:

@@ -123,7 +123,10 @@ async def count(
 
 
 async def note(connection: AsyncConnection[Any], run_id: RunId, notices: Sequence[Notice]) -> None:
-    """Keep *notices* in the run's metadata: one entry a code, with how often it came and what the latest one said."""
+    """Keep *notices* in the run's metadata: one entry a code, with how often it came and what the latest one said.
+
+    Of its details `records` add up, and of those that begin with `max_` the greatest is kept.
+    """
     parameters = {"run_id": run_id}
     row = await (await connection.execute(NOTICES, parameters)).fetchone()
     kept: dict[str, dict[str, Any]] = {entry["code"]: entry for entry in row[0]} if row else {}
@@ -134,10 +137,20 @@ async def note(connection: AsyncConnection[Any], run_id: RunId, notices: Sequenc
         kept[code] = {
             "code": code,
             "message": notice.message[:LONGEST_MESSAGE],
-            "details": dict(notice.details),
+            "details": _added(before["details"] if before else {}, notice.details),
             "count": (before["count"] if before else 0) + 1,
         }
     await connection.execute(NOTE, parameters | {"notices": Jsonb(list(kept.values()))})
+
+
+def _added(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+    added = dict(details)
+    for name in before.keys() & details.keys():
+        if name == "records":
+            added[name] = before[name] + details[name]
+        elif name.startswith("max_"):
+            added[name] = max(before[name], details[name])
+    return added
 
 
 async def counters(connection: AsyncConnection[Any], run_id: RunId) -> RunCounters:

@@ -66,7 +66,7 @@ def test_circles_are_told_at_each_of_their_sources(tmp_path):
         ("https://h.example/{a}", "params: {}", "", "parent.params", "must not be empty"),
         ("https://h.example/{a}", "params: {a: 'id['}", "", "parent.params.a", "is not a JMESPath"),
         ("https://h.example/{a}", "params: {a: id}, include: [key]", "", "parent.include", "is there already"),
-        ("https://h.example/{a}", "params: {a: id}", "incremental: {field: u}", "incremental", "does not go with parent"),
+        ("https://h.example/{a}", "params: {a: id}", "incremental: {field: u, param: s}", "incremental.param", "does not go with parent"),
         ("https://h.example/{a}", "params: {a: id}, changed_only: true", "snapshot: true", "parent.changed_only", "does not go with snapshot"),
     ],
 )  # fmt: skip

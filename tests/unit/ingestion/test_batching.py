@@ -125,6 +125,12 @@ async def test_notices_go_with_their_page_and_once_even_before_a_failure():
     assert found == [(2, (first,)), (1, (second,))]
 
 
+async def test_pages_without_records_move_the_cursor_even_before_a_failure():
+    found = await gathered([2, 0, 0], 2, PermanentSourceError("x"))
+
+    assert [(len(haul.records), haul.cursor) for haul in found[:-1]] == [(2, {"after": 2}), (0, {"after": 2})]
+
+
 async def test_pages_without_records_are_progress_that_is_handed_out_when_the_interval_is_over_or_the_source_fails():
     now = 0.0
 

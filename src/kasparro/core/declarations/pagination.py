@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -167,3 +168,29 @@ Pagination = Annotated[
 ]
 _Short = Literal["none", "page", "offset", "link_header", "auto"]
 PaginationField = Annotated[Pagination, BeforeValidator(by_type, json_schema_input_type=Pagination | _Short)]
+
+
+def query_names(pagination: Pagination) -> tuple[str, ...]:
+    """The query parameters it sets."""
+    return _names(pagination, "query")
+
+
+def check_paging(pagination: Pagination, method: str, declared: Mapping[str, Iterable[str]]) -> None:
+    """Refuse a pagination that does not fit the *method*, or sets what is *declared* under `params` or `headers` already."""
+    if method != "POST" and _names(pagination, "body"):
+        refuse("needs method: POST", at=("pagination", "in"))
+    taken = {"params": set(query_names(pagination)), "headers": set(_names(pagination, "header"))}
+    refuse_all(
+        [
+            Refusal("is set by pagination as well", (key, name), "Leave one of the two out")
+            for key, names in declared.items()
+            for name in names
+            if (name.lower() if key == "headers" else name) in taken[key]
+        ]
+    )
+
+
+def _names(pagination: Pagination, where: Where) -> tuple[str, ...]:
+    if not isinstance(pagination, Asked) or pagination.in_ != where:
+        return ()
+    return tuple(name.lower() if where == "header" else name for name in pagination.names().values())

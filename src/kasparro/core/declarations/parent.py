@@ -68,12 +68,16 @@ def placeholders(value: Any) -> set[str]:
             return set()
 
 
-def check_parent(parent: Parent, url: str, others: Mapping[str, Any]) -> None:
-    """Refuse placeholders that nothing fills, values that go nowhere, and a *url* whose origin a parent would decide on."""
+def check_parent(parent: Parent, texts: Mapping[str, Any]) -> None:
+    """Refuse placeholders that nothing fills, values that go nowhere, and a url whose origin a parent would decide on.
+
+    *texts* are the keys of the source in which there may be placeholders.
+    """
+    url = texts["url"]
     origin = _ORIGIN.match(url)
     if origin is not None and placeholders(origin[0]):
         refuse("must not take its host or port from a parent", at=("url",))
-    faults = [*_unfilled(parent, url), *_unused(parent, {"url": url, **others})]
+    faults = [*_unfilled(parent, url), *_unused(parent, texts)]
     if PARENT_KEY in parent.include:
         faults.append(
             Refusal("is there already: the parent's external_id", ("parent", "include", PARENT_KEY))

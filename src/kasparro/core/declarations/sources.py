@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.auth import AuthField, NoAuth
+from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.connection import Connection
 from kasparro.core.declarations.csv_dialect import (
     Comment,
     Delimiter,
@@ -26,11 +28,13 @@ from kasparro.core.declarations.csv_dialect import (
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
+from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
-from kasparro.core.declarations.pagination import Asked, NoPagination, PaginationField
+from kasparro.core.declarations.pagination import NoPagination, PaginationField, check_paging, query_names
 from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
+from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
@@ -46,6 +50,9 @@ _KEYS_OF_KINDS: Final = {
     "storage": {"s3"},
     "headers": {"http"},
     "auth": {"http"},
+    "redirects": {"http"},
+    "redirect_hosts": {"http"},
+    "tls": {"http"},
     "retry": {"s3", "http"},
 }
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -117,10 +124,13 @@ class BaseSource(Declaration):
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(BaseSource):
+class ApiSource(Connection, BaseSource):
     """A REST API that answers in JSON."""
 
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
+
     type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
     body: JsonValue = Field(None, repr=False, description="What a POST sends, as JSON.")
@@ -164,51 +174,27 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
-        self._check_paging()
-        self._check_parent()
-        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
-            refuse(
-                "does not go with snapshot, for which everything has to be fetched",
-                at=("pagination", "max_pages"),
+        if self.tls is not None and self.url.lower().startswith("http://"):
+            refuse("has no meaning for http://", at=("tls",))
+        if self.incremental is not None:
+            refuse_all(misplaced(self.incremental, self.method, self.body, query_names(self.pagination)))
+        check_paging(self.pagination, self.method, {"params": self.params, "headers": self.headers})
+        if self.parent is not None:
+            check_parent(
+                self.parent, {key: getattr(self, key) for key in ("url", "params", "headers", "body")}
             )
+        refuse_all(list(self._incomplete()))
         return self
 
-    def _check_paging(self) -> None:
-        paging = self.pagination
-        if not isinstance(paging, Asked):
-            return
-        if paging.in_ == "body":
-            if self.method != "POST":
-                refuse("needs method: POST", at=("pagination", "in"))
-            return
-        key, given = ("headers", self.headers) if paging.in_ == "header" else ("params", self.params)
-        names = (
-            {name.lower() for name in paging.names().values()}
-            if key == "headers"
-            else paging.names().values()
-        )
-        refuse_all(
-            [
-                Refusal("is set by pagination as well", (key, name), "Leave one of the two out")
-                for name in given
-                if (name.lower() if key == "headers" else name) in names
-            ]
-        )
-
-    def _check_parent(self) -> None:
-        if self.parent is None:
-            return
-        others = {"params": self.params, "headers": self.headers, "body": self.body}
-        check_parent(self.parent, self.url, others)
-        if self.incremental is not None:
-            refuse(
-                "does not go with parent, whose changed_only says which are asked again", at=("incremental",)
-            )
-        if self.parent.changed_only and self.snapshot:
-            refuse(
-                "does not go with snapshot, for which every parent has to be asked",
-                at=("parent", "changed_only"),
-            )
+    def _incomplete(self) -> Iterator[Refusal]:
+        """What needs everything to be fetched, beside what fetches less."""
+        if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
+            hint = "parent.changed_only says which parents are asked again"
+            yield Refusal("does not go with parent", ("incremental", "param"), hint)
+        if self.snapshot and self.parent is not None and self.parent.changed_only:
+            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
+            yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
 
     def needs(self) -> tuple[str, ...]:
         return () if self.parent is None else (self.parent.source,)
@@ -218,13 +204,20 @@ class ApiSource(BaseSource):
             return self.key
         return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
 
+    def recipe_fingerprint(self) -> str:
+        """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
+        declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
+        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+
     def _fetched(self) -> dict[str, Any]:
         keys = {"type", "url", "method", "records", "key", "pagination"}
         shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
+        if self.incremental is not None:
+            shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
-class CsvSource(BaseSource):
+class CsvSource(Connection, BaseSource):
     """CSV files, plain or compressed, of this machine, in S3 or on the web."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
@@ -274,6 +267,13 @@ class CsvSource(BaseSource):
     null_values: tuple[str, ...] = Field(
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
+
+    @field_validator("incremental")
+    @classmethod
+    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
+        if incremental is not None and incremental.param is not None:
+            refuse("is for APIs: in a file, field is the version only", at=("param",))
+        return incremental
 
     @model_validator(mode="after")
     def _keys_fit_the_path(self) -> CsvSource:

@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
-import aiohttp
 import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
-from kasparro.ingestion.http.client import HttpClient, Request, open_session
-from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.access import Access, Connections, access_of
+from kasparro.ingestion.http.client import HttpClient, Request
+from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.retry import Waiting, with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
@@ -48,24 +48,36 @@ class Habits:
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, *access* how it is reached, where
+    that is not as declared.
+    """
 
     def __init__(
-        self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
+        self,
+        declaration: ApiSource,
+        waiting: Waiting | None = None,
+        target: Target | None = None,
+        access: Access | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
-        self._credentials = credentials_of(declaration.auth)
-        self._redact = Redactor(self._credentials.secrets)
+        self._access = access or access_of(declaration)
+        self._redact = self._access.redact
         self._bound = Bound(declaration.pagination)
         self._reader = AnswerReader(declaration, self._redact)
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
+        self._pause = Pause()
         self._habits = Habits()
         self._blindly = True
         self._places: AbstractAsyncContextManager[Any] = nullcontext()
         self._base_place = self._place(self._target.base)
+
+    @property
+    def target(self) -> Target:
+        """What it asks."""
+        return self._target
 
     @property
     def concurrency(self) -> int:
@@ -94,12 +106,12 @@ class ApiPages:
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[HttpClient]:
         """A client of this source, which keeps its connections as long as the context lasts."""
-        async with open_session(self._concurrency) as session:
-            yield self._client(session)
+        async with self._access.connect(self._waiting, self._concurrency) as connections:
+            yield self._client(connections)
 
     async def pages_through(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
         """The same, by requests of *client*, which may fetch other pages of the same origin too."""
-        paging = paging_of(self._declared.pagination, self._credentials)
+        paging = paging_of(self._declared.pagination, self._access.credentials)
         place: Place | None = self._start(paging, after)
         outlook: Outlook | None = None
         watch, held = LoopWatch(), list[Page]()
@@ -135,15 +147,19 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def _client(self, connections: Connections) -> HttpClient:
         return HttpClient(
-            session=session,
+            session=connections.session,
             home=self._target.base,
-            credentials=self._credentials,
+            credentials=self._access.credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             limiter=self._limiter,
+            pause=self._pause,
             now=self._waiting.now,
+            tokens=connections.tokens,
+            rules=self._access.rules,
+            elsewhere=connections.elsewhere,
         )
 
     def _start(self, paging: Paging, after: Cursor | None) -> Place:
@@ -156,7 +172,7 @@ class ApiPages:
         log.warning(
             "cursor.not_understood", source=self._declared.name, pagination=self._declared.pagination.type
         )
-        return self._first(paging_of(self._declared.pagination, self._credentials))
+        return self._first(paging_of(self._declared.pagination, self._access.credentials))
 
     def _first(self, paging: Paging) -> Place:
         return replace(paging.first(), full=self._habits.honours_size)
@@ -236,7 +252,14 @@ class ApiPages:
             total=answer.total,
             last=following is None,
             notices=notices,
+            conditions=self._conditions(place, answer),
         )
+
+    def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
+        if place.ordinal > 1 or self._target.method != "GET":
+            return {}
+        found = conditions_of(answer.headers)
+        return {name: value for name, value in found.items() if not self._redact.shows_secret(value)}
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))

@@ -29,7 +29,7 @@ class Single(Plain):
         return Place(1)
 
     def request(self, target: Target, at: Position) -> Request:  # noqa: ARG002  # there is only one
-        return target.request(target.base)
+        return target.request(target.base, first=True)
 
     def after(self, place: Place, answer: Answer) -> Place | None:  # noqa: ARG002  # there is none
         return None

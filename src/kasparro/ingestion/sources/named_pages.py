@@ -48,7 +48,7 @@ class Tokens(Named):
 
     def request(self, target: Target, at: Position) -> Request:
         if at is None:
-            return target.request(target.base)
+            return target.request(target.base, first=True)
         value = msgspec.json.decode(str(at)) if self.declared.in_ == "body" else at
         return asking(target, self.declared.in_, {self.declared.param: value})
 
@@ -85,7 +85,7 @@ class Links(Named):
 
     def request(self, target: Target, at: Position) -> Request:
         url = target.base if at is None else resolve_link(str(at), target.base, "the next page")
-        return target.request(url)
+        return target.request(url, first=at is None)
 
     def after(self, place: Place, answer: Answer) -> Place | None:
         link = _named(self._found(answer), "the next page's address")
