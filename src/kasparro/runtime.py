@@ -13,7 +13,6 @@ from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.ingestion.ports import Facilities
-from kasparro.schemas.ingest import SourceKind, SourceName
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
@@ -75,7 +74,6 @@ async def open_runtime(
 
 
 def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) -> DataIngestionService:
-    kinds = {SourceName(name): SourceKind(declared.type) for name, declared in catalog.sources.items()}
     return DataIngestionService(
         catalog,
         settings,
@@ -83,5 +81,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
-        Facilities(parents=PostgresParents(writer, kinds)),
+        Facilities(parents=PostgresParents.of(catalog, writer)),
     )

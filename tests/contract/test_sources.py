@@ -12,6 +12,7 @@ from kasparro.core.etl_config import ApiSource, CsvSource
 from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.ports import Facilities
 from kasparro.schemas.ingest import ParentRecord
+from tap_source import tap_source
 
 pytestmark = pytest.mark.anyio
 
@@ -86,8 +87,14 @@ async def dependent_api(folder):
         await runner.cleanup()
 
 
+@contextlib.asynccontextmanager
+async def singer_tap(folder):
+    streams = {"things": [{"id": i} for i in range(COUNT)]}
+    yield tap_source(folder, config={"streams": streams, "state_every": SIZE, "last_state": False})
+
+
 SOURCES = pytest.mark.parametrize(
-    "declared", [rest_api, csv_file, dependent_api], ids=["api", "csv", "children"]
+    "declared", [rest_api, csv_file, dependent_api, singer_tap], ids=["api", "csv", "children", "singer"]
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 
-from kasparro.core.declarations.sources import SourceDeclaration
+from kasparro.core.declarations.any_source import SourceDeclaration
 from kasparro.core.yaml_tree import Place
 
 

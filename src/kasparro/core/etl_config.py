@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
@@ -26,11 +27,11 @@ from kasparro.core.declarations.pagination import (
     Pagination,
 )
 from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, PLACEHOLDER, Parent
+from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
     CsvSource,
-    SourceDeclaration,
     SourceName,
     StreamSource,
 )
@@ -48,9 +49,12 @@ from kasparro.core.declarations.token_auth import (
 __all__ = [
     "CARRIED",
     "CONCURRENCY",
+    "DISCOVER",
     "HEADER_PREFIX",
+    "NO_CATALOG",
     "PARENT_KEY",
     "PLACEHOLDER",
+    "AnySource",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",
@@ -84,6 +88,7 @@ __all__ = [
     "Retry",
     "SignedJwt",
     "Signing",
+    "SingerSource",
     "SourceDeclaration",
     "SourceName",
     "StaticAuth",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from kasparro.core.errors import ConfigurationError, NotSupportedYet
-from kasparro.core.etl_config import ApiSource, CsvSource, Parent, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import (
+    ApiSource,
+    CsvSource,
+    Parent,
+    SingerSource,
+    SourceDeclaration,
+    StreamSource,
+)
 from kasparro.ingestion.http.retry import Waiting
 from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
 from kasparro.ingestion.incremental.pages import IncrementalPages
 from kasparro.ingestion.incremental.version import version_reader
 from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.resume import ResumableSource
+from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.children import ChildPages
 from kasparro.ingestion.sources.csv import CsvPages
@@ -26,7 +34,7 @@ def open_source(
     Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance for those that go by a clock.
     """
     source = _plain_source(declaration, page_size, facilities or Facilities(), waiting or Waiting())
-    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages))
+    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages | TapPages))
 
 
 def _plain_source(
@@ -39,6 +47,8 @@ def _plain_source(
             return _api(declaration, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
+        case SingerSource():
+            return TapPages(declaration, page_size)
         case StreamSource():
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.opening import open_source
-from kasparro.ingestion.ports import Facilities
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
-from kasparro.schemas.ingest import Notice, Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,16 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """What the first page of a source holds; `total` as the source tells, `notices` what was found out about it."""
+    """What the first page of a source holds; `total` as the source tells, `cursor` what the next page is asked for with,
+    `notices` what was found out on the way.
+    """
 
     records: int
     rejects: int
     size: int
     total: int | None
     more: bool
+    cursor: Cursor | None
     notices: Sequence[Notice]
     previews: list[Preview]
 
@@ -50,10 +53,14 @@ async def preview(
 
 
 async def first_page(
-    declaration: SourceDeclaration, page_size: int = 100, facilities: Facilities | None = None
+    declaration: SourceDeclaration,
+    page_size: int = 100,
+    source: Source | None = None,
+    facilities: Facilities | None = None,
 ) -> FirstPage:
-    """Fetch one page and look at it. Raises the `SourceError` family."""
-    async with aclosing(open_source(declaration, page_size, facilities).pages(None)) as pages:
+    """Fetch one page, of *source* where it is open already, and look at it. Raises the `SourceError` family."""
+    opened = source or open_source(declaration, page_size, facilities)
+    async with aclosing(opened.pages(None)) as pages:
         page = await anext(pages)
     return FirstPage(
         records=len(page.records),
@@ -61,6 +68,7 @@ async def first_page(
         size=page.size,
         total=page.total,
         more=page.cursor is not None and not page.last,
+        cursor=page.cursor,
         notices=page.notices,
         previews=_previews(Recipe.of(declaration), page),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Self
 
 from psycopg import sql
 
 from kasparro.core.database import Database
+from kasparro.core.etl_config import Catalog
 from kasparro.schemas.ingest import ParentRecord, SourceKind, SourceName
 from kasparro.storage.raw_tables import RAW_TABLES
 
@@ -40,6 +41,12 @@ class PostgresParents:
     def __init__(self, database: Database, kinds: Mapping[SourceName, SourceKind]) -> None:
         self._database = database
         self._kinds = kinds
+
+    @classmethod
+    def of(cls, catalog: Catalog, database: Database) -> Self:
+        """Those of all sources of *catalog*."""
+        kinds = {one.name: SourceKind.of(one.type) for one in catalog.sources.values()}
+        return cls(database, kinds)
 
     async def version(self, source: SourceName) -> int:
         async with self._database.driver_transaction() as connection:
