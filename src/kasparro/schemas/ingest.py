@@ -126,6 +126,7 @@ class NoticeCode(StrEnum):
     CURSOR_REGRESSION = "cursor_regression"
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
+    STALE_IGNORED = "stale_ignored"
 
 
 @dataclass(frozen=True, slots=True)
