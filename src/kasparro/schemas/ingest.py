@@ -133,6 +133,7 @@ class NoticeCode(StrEnum):
     CURSOR_REGRESSION = "cursor_regression"
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
+    STALE_IGNORED = "stale_ignored"
     PAGINATION_DETECTED = "pagination_detected"
     PAGINATION_NOT_DETECTED = "pagination_not_detected"
     PAGES_LEFT_OUT = "pages_left_out"
