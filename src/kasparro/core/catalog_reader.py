@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from kasparro.core.catalog_parents import parent_faults
 from kasparro.core.catalog_problems import Fault, faults, known_keys, nearest
 from kasparro.core.declarations.any_source import MODELS, AnySource, SourceDeclaration
 from kasparro.core.declarations.singer import secrets_of
@@ -57,6 +58,8 @@ class CatalogReader:
             return
         for name, source in sources.items():
             self._read_source(name, source)
+        for place, fault in parent_faults(self.sources, sources):
+            self._report(place, fault)
 
     def _read_source(self, name: str, source: Any) -> None:
         place: Place = ("sources", name)

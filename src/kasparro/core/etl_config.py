@@ -27,6 +27,7 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, PLACEHOLDER, Parent
 from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
@@ -47,10 +48,13 @@ from kasparro.core.declarations.token_auth import (
 )
 
 __all__ = [
+    "CARRIED",
     "CONCURRENCY",
     "DISCOVER",
     "HEADER_PREFIX",
     "NO_CATALOG",
+    "PARENT_KEY",
+    "PLACEHOLDER",
     "AnswerFormat",
     "AnySource",
     "ApiKeyAuth",
@@ -82,6 +86,7 @@ __all__ = [
     "OffsetPagination",
     "PagePagination",
     "Pagination",
+    "Parent",
     "RateLimit",
     "Retry",
     "SignedJwt",

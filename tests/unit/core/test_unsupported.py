@@ -11,8 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"pagination": {"type": "auto"}}, "pagination", "auto"),
-        ({"pagination": "auto"}, "pagination", "auto"),
         ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),

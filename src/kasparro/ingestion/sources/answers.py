@@ -13,7 +13,7 @@ from kasparro.ingestion.http.client import Response
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.sources.answer_formats import format_of
 from kasparro.ingestion.sources.envelope import EMPTY, Envelope
-from kasparro.ingestion.sources.large_answers import HandOn, LargeAnswer
+from kasparro.ingestion.sources.large_answers import Begun, HandOn, LargeAnswer
 from kasparro.ingestion.sources.opened_answer import OpenedAnswer
 from kasparro.ingestion.sources.selector import Selector, compile_selector
 
@@ -47,13 +47,13 @@ class AnswerReader:
             return await asyncio.to_thread(answer.whole, response.content)
         return answer.whole(response.content)
 
-    def large(self, hand_on: HandOn) -> LargeAnswer:
-        """What takes an answer that is too large to be held, and gives its records to *hand_on*."""
+    def large(self, hand_on: HandOn, begun: Begun) -> LargeAnswer:
+        """What takes an answer that is too large to be held: *begun* is told that it is, *hand_on* is given its records."""
         bounds = Bounds(
             size=self._declared.max_size,
             hint="Ask for smaller pages, in `pagination` or `params`, or declare a larger `max_size`",
         )
-        return LargeAnswer(self._in_pieces_opened, bounds, hand_on)
+        return LargeAnswer(self._in_pieces_opened, bounds, hand_on, begun)
 
     def _opened(self, head: Response) -> OpenedAnswer:
         return OpenedAnswer(self._declared, head, self._records, self._error, self._redact)

@@ -5,7 +5,7 @@ Of an answer that was too large to be held, the records have been handed on but 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,11 +43,6 @@ class Envelope:
     @property
     def count(self) -> int:
         return self.before + len(self.elements)
-
-    @property
-    def content(self) -> Sequence[Element]:
-        """What tells this page from others: its records, or a digest of them."""
-        return self.elements if self.digest is None else [self.digest]
 
     def next_value(self, selector: Selector) -> Any:
         """What *selector* leads to. Raises `UnexpectedContent` for a bare array, which has no place for it."""

@@ -13,11 +13,9 @@ from typing import Final
 
 import msgspec
 
+from kasparro.core.etl_config import CARRIED
 from kasparro.ingestion.sources import json_records
 from kasparro.ingestion.sources.json_records import Document, Element, Flaw
-
-PARENT: Final = "_parent"
-"""The member of a record that holds what is carried."""
 
 _NAME: Final = r'(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\\]+")'
 _FLAT: Final = re.compile(rf"(?:{_NAME}(?:\.{_NAME})*)?\[\](?:\.{_NAME}(?:\[\])?)*")
@@ -93,7 +91,7 @@ class FlatPath:
             text = json_records.read_document(parent).follow(carried.path)
             if text is not None:
                 found.append(carried.name + b":" + text)
-        return b'"' + PARENT.encode() + b'":{' + b",".join(found) + b"}"
+        return b'"' + CARRIED.encode() + b'":{' + b",".join(found) + b"}"
 
 
 def flat_path(text: str, carry: Mapping[str, str]) -> FlatPath | None:

@@ -30,16 +30,18 @@ class Part:
 
 
 HandOn = Callable[[Part], Awaitable[None]]
+Begun = Callable[[], Awaitable[None]]
 Open = Callable[[Response], OpenedAnswer | None]
 
 
 class LargeAnswer:
-    """See `http.client.Large`. *opened* opens an answer that can be read in pieces."""
+    """See `http.client.Large`. *opened* opens an answer that can be read in pieces, *begun* is called before the first."""
 
-    def __init__(self, opened: Open, bounds: Bounds, hand_on: HandOn) -> None:
+    def __init__(self, opened: Open, bounds: Bounds, hand_on: HandOn, begun: Begun) -> None:
         self.bounds = bounds
         self._open = opened
         self._hand_on = hand_on
+        self._begun = begun
         self._answer: OpenedAnswer | None = None
         self._held: list[Element] = []
         self._before = 0
@@ -51,6 +53,8 @@ class LargeAnswer:
         return self._answer is not None
 
     async def take(self, block: bytes) -> None:
+        if not self._size:
+            await self._begun()
         self._size += len(block)
         found = await asyncio.to_thread(self._feed, block)
         if found and self._held:
@@ -64,7 +68,8 @@ class LargeAnswer:
         found = await asyncio.to_thread(self._end)
         self._held += found
         envelope = answer.envelope(self._held, self._before)
-        return replace(envelope, size=self._size, digest=self._digest.digest())
+        digest = self._digest.digest() if envelope.count else None
+        return replace(envelope, size=self._size, digest=digest)
 
     def _feed(self, block: bytes) -> list[Element]:
         return self._seen(self._opened().feed(block))
