@@ -212,6 +212,15 @@ def test_what_is_carried_goes_by_its_last_name_or_by_a_given_one():
         ({"records": "a[].b[]", "carry": ["a b"]}, "must be a path"),
         ({"records": "a.b", "carry": ["id"]}, "needs `records` with"),
         ({"carry": ["id"]}, "needs `records` with"),
+        (
+            {
+                "url": "https://h.example/{a}",
+                "parent": {"source": "s", "params": {"a": "id"}},
+                "records": "a[].b[]",
+                "carry": ["id"],
+            },
+            "does not go with parent",
+        ),
         ({"format": "ndjson", "records": "a"}, "each line is a record"),
         ({"format": "csv", "records": "a"}, "each line is a record"),
         ({"format": "xml"}, "must be the path"),
