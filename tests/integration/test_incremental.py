@@ -57,7 +57,7 @@ def declared(api: Api, incremental: dict[str, Any] | None = None, **keys: Any) -
 async def run(
     db: Database, declaration: ApiSource, at: Callable[[], datetime] = lambda: NOW, **more: Any
 ) -> RunReport:
-    source = open_source(declaration, 100, Naps().waiting(now=at))
+    source = open_source(declaration, 100, waiting=Naps().waiting(now=at))
     return await ingest(db, source, declaration, **more)
 
 

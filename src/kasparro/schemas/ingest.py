@@ -32,11 +32,16 @@ REJECTED: Final = "rejected"
 
 
 class SourceKind(StrEnum):
-    """The type of a declared source; it decides the raw table."""
+    """What a declared source reads; it decides the raw table."""
 
     API = "api"
     CSV = "csv"
     STREAM = "stream"
+
+    @classmethod
+    def of(cls, declared: str) -> SourceKind:
+        """The kind of the declared type; what a tap writes is a stream."""
+        return cls.STREAM if declared == "singer" else cls(declared)
 
 
 class ApiOrigin(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +68,7 @@ class FileOrigin(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamOrigin(msgspec.Struct, frozen=True, gc=False):
-    """Where a streamed record was received: the stream's name, its position from 0."""
+    """Where a streamed record was received: the stream's name, and its position in it; of a tap, the line it wrote, from 1."""
 
     stream: str
     position: int
@@ -78,12 +83,14 @@ Origin = ApiOrigin | FileOrigin | StreamOrigin
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text.
 
-    `repeat`: how many equal rows came before it in its file, counted where content is all the identity that a row has.
+    `repeat`: how many equal rows came before it in its file, counted where content is all the identity that a row has. `key`: the
+    fields that identify it, where the source itself says so.
     """
 
     payload: bytes
     origin: Origin
     repeat: int = 0
+    key: tuple[str, ...] = ()
 
 
 class RejectReason(StrEnum):
@@ -127,6 +134,11 @@ class NoticeCode(StrEnum):
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
     STALE_IGNORED = "stale_ignored"
+    PAGINATION_DETECTED = "pagination_detected"
+    PAGINATION_NOT_DETECTED = "pagination_not_detected"
+    PAGES_LEFT_OUT = "pages_left_out"
+    PARENT_GONE = "parent_gone"
+    PARENT_UNUSABLE = "parent_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,13 @@ class Keyed(msgspec.Struct, frozen=True, gc=False):
     external_id: str
     payload_hash: bytes
     raw: RawRecord
+
+
+class ParentRecord(msgspec.Struct, frozen=True, gc=False):
+    """A stored record for which another source is asked: its external_id, and its JSON text as received."""
+
+    key: str
+    raw: bytes
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):

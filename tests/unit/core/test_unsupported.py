@@ -11,9 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"auth": {"type": "oauth2_client_credentials"}}, "auth", "oauth2_client_credentials"),
-        ({"pagination": {"type": "auto"}}, "pagination", "auto"),
-        ({"pagination": "auto"}, "pagination", "auto"),
         ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
@@ -35,7 +32,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         {},
         {
             "type": "api",
-            "auth": "none",
+            "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
             "drift": "evolve",
             "snapshot": "false",
