@@ -14,13 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.answers import (
-    AnswerFormat,
-    Carry,
-    CsvAnswers,
-    goes_into_lists,
-    is_plain_path,
-)
+from kasparro.core.declarations.answers import Answers, check_carry, check_records
 from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
@@ -109,7 +103,7 @@ class BaseSource(Declaration):
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(Connection, BaseSource):
+class ApiSource(Connection, Answers, BaseSource):
     """A REST API that answers in JSON, NDJSON, CSV or XML."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
@@ -131,23 +125,6 @@ class ApiSource(Connection, BaseSource):
     records: Expression | None = Field(
         None,
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
-    )
-    carry: Carry = Field(
-        default_factory=dict,
-        description="What a record in a list of lists takes along from the records it stands in, under `_parent`.",
-    )
-    error: Expression | None = Field(
-        None, description="JMESPath to what an answer with status 200 has only when it is none."
-    )
-    format: AnswerFormat = Field(
-        AnswerFormat.AUTO, description="What answers are written in; `auto`: as their Content-Type says."
-    )
-    csv: CsvAnswers = Field(default_factory=CsvAnswers, description="How CSV answers are written.")
-    encoding: Encoding = Field(
-        "auto", description="The encoding of answers; `auto`: a byte order mark, the charset, else UTF-8."
-    )
-    max_size: ByteSize = Field(
-        16 << 30, ge=1, description="The most bytes of one answer, unpacked, such as `2GiB`."
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
     parent: Parent | None = Field(
@@ -189,22 +166,9 @@ class ApiSource(Connection, BaseSource):
         return self
 
     @model_validator(mode="after")
-    def _records_fit_the_format(self) -> ApiSource:
-        records, hint = self.records, None
-        match self.format:
-            case AnswerFormat.NDJSON | AnswerFormat.CSV if records is not None:
-                refuse(
-                    f"does not go with format: {self.format}, where each line is a record", at=("records",)
-                )
-            case AnswerFormat.XML if records is None or not is_plain_path(records):
-                hint = "Leave the outermost element out, as in records: channel.item"
-                refuse("must be the path to the elements that are records", at=("records",), hint=hint)
-            case _:
-                pass
-        if self.carry and self.parent is not None:
-            refuse("does not go with parent, which carries under the same name", at=("carry",))
-        if self.carry and (records is None or not goes_into_lists(records)):
-            refuse("needs `records` with [] in it, such as orders[].lines[]", at=("carry",))
+    def _records_can_be_read(self) -> ApiSource:
+        check_records(self.format, self.records)
+        check_carry(self.carry, self.records, has_parent=self.parent is not None)
         return self
 
     def _incomplete(self) -> Iterator[Refusal]:
