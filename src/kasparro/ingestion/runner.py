@@ -110,7 +110,8 @@ async def run_under_lease(
     """Do *work* as a run: take the lease, open the run, close it however the work ends."""
     started = monotonic()
     kind = SourceKind(job.declaration.type)
-    async with store.session(job.name, kind, job.run_id, job.details, job.stop) as session:
+    search = job.declaration.search_language
+    async with store.session(job.name, kind, job.run_id, job.details, job.stop, search) as session:
         error = await failure(work(session), session)
         status, counters = await session.finish(None if error is None else str(error))
     report = RunReport(
