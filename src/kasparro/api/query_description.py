@@ -1,7 +1,7 @@
 """The parameters of GET /data for the API description; `services.query_text` is what reads them.
 
-A condition with an operator is a parameter of its own (`title[contains]`), of which there are too many to list: the description has
-each `<field>`, and `filter`, with which everything can be said.
+A condition with an operator is a parameter of its own (`title[contains]`), of which there are too many to list: described are
+each `<field>`, and `filter`, which can say everything.
 """
 
 from __future__ import annotations
