@@ -211,30 +211,39 @@ def holds(one: Filter, row: Row) -> bool:
 
 
 def _met(one: Condition, op: Op, value: Any) -> bool:
+    json_kind = one.field.kind is Kind.JSON
     if value is None:
         return False
-    json_kind = one.field.kind is Kind.JSON
-    if op is Op.CONTAINS and json_kind and isinstance(value, list):
-        return any(_same_json(element, one.values[0]) for element in value)
     if op in {Op.CONTAINS, Op.STARTSWITH}:
-        part = one.values[0] if isinstance(one.values[0], str) else _written(one.values[0])
-        if not isinstance(value, str):
-            return False
-        return value.startswith(part) if op is Op.STARTSWITH else part in value
+        return _has_part(one, op, value)
     if op in {Op.EQ, Op.IN}:
         return any(_equal(value, given, json_kind=json_kind) for given in one.values)
     if json_kind:
         value = value if isinstance(one.values[0], str) else as_number(value)
-        if value is None or isinstance(one.values[0], str) != isinstance(value, str):
-            return False
-    first, last = one.values[0], one.values[-1]
-    return {
-        Op.LT: lambda: value < first,
-        Op.LE: lambda: value <= first,
-        Op.GT: lambda: value > first,
-        Op.GE: lambda: value >= first,
-        Op.BETWEEN: lambda: first <= value <= last,
-    }[op]()
+    comparable = value is not None and isinstance(one.values[0], str) == isinstance(value, str)
+    return comparable and _compares(op, value, one.values[0], one.values[-1])
+
+
+def _has_part(one: Condition, op: Op, value: Any) -> bool:
+    given = one.values[0]
+    if isinstance(value, list):
+        return op is Op.CONTAINS and any(_same_json(element, given) for element in value)
+    part = given if isinstance(given, str) else _written(given)
+    return isinstance(value, str) and (value.startswith(part) if op is Op.STARTSWITH else part in value)
+
+
+def _compares(op: Op, value: Any, first: Any, last: Any) -> bool:
+    match op:
+        case Op.LT:
+            return value < first
+        case Op.LE:
+            return value <= first
+        case Op.GT:
+            return value > first
+        case Op.GE:
+            return value >= first
+        case _:
+            return first <= value <= last
 
 
 def _equal(value: Any, given: Any, *, json_kind: bool) -> bool:

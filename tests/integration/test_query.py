@@ -12,7 +12,6 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from query_oracle import START, VALUES, WORDS, Row, expected, make_rows
 
 from kasparro.core.database import Database
 from kasparro.schemas.query import (
@@ -31,6 +30,7 @@ from kasparro.schemas.query import (
 )
 from kasparro.services.record_cursor import read_cursor, write_cursor
 from kasparro.storage.dataset import Dataset, DatasetPage
+from query_oracle import START, VALUES, WORDS, Row, expected, make_rows
 
 ROWS = 1_500
 

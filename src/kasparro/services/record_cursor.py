@@ -32,7 +32,7 @@ TIME: Final = re.compile(
 )
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 INTEGER: Final = re.compile(r"-?\d{1,19}", re.ASCII)
-RANK: Final = re.compile(r"\d(\.\d{1,9})?(e-(0\d|1\d|2\d))?", re.ASCII)
+RANK: Final = re.compile(r"\d{1,3}(\.\d{1,16})?(e-[012]\d)?", re.ASCII)
 YEARS: Final = 294_000
 YEARS_BEFORE: Final = 4_712
 
