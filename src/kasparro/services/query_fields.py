@@ -15,6 +15,15 @@ from kasparro.schemas.query import FIELDS, LONGEST_STEP, MOST_STEPS, OPERATORS, 
 STEP: Final = re.compile(r'\.(?:(?P<plain>[^."\[\]\\, ]+)|(?P<quoted>"(?:[^"\\]|\\.)*"))')
 NAME: Final = re.compile(r'[-A-Za-z_]+(?:\.(?:"(?:[^"\\]|\\.)*"|[^.",]*))*')
 PREFIX: Final = "metadata."
+ELSEWHERE: Final = {
+    "gte": "ge",
+    "lte": "le",
+    "neq": "ne",
+    "like": "contains",
+    "ilike": "contains",
+    "null": "isnull",
+}
+"""What other query languages call our operators."""
 
 
 def parse_field(parameter: str, text: str, known: Sequence[str], thing: str = "field") -> Field:
@@ -30,11 +39,12 @@ def parse_operator(parameter: str, field: Field, name: str) -> Op:
     known = [op.value for op in Op if op in OPERATORS[field.kind]]
     if name in known:
         return Op(name)
-    raise InvalidParameter(parameter, f"there is no operator {name!r} for {field}", hint=nearest(name, known))
+    hint = f"Did you mean {ELSEWHERE[name]!r}?" if name in ELSEWHERE else nearest(name, known, 0.8)
+    raise InvalidParameter(parameter, f"there is no operator {name!r} for {field}", hint=hint)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name[:100], known, n=1)
+def nearest(name: str, known: Sequence[str], likeness: float = 0.6) -> str:
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=likeness)
     return f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}"
 
 
