@@ -23,6 +23,7 @@ from kasparro.storage.query_page import (
     page_statement,
     record_statement,
 )
+from kasparro.storage.query_search import LIKENESS
 from kasparro.storage.reading import snapshot
 
 Connection = psycopg.AsyncConnection[Any]
@@ -65,14 +66,14 @@ class Dataset:
         transaction = snapshot(self._database) if several else self._database.driver_transaction()
         async with transaction as connection:
             mode = query.after.mode if query.after else SearchMode.WORDS
-            rows = await _rows(connection, page_statement(query, mode))
+            rows = await _rows(connection, page_statement(query, mode), mode)
             if (
                 query.search is not None
                 and query.after is None
                 and await _finds_nothing(connection, query, rows)
             ):
                 mode = SearchMode.SIMILAR
-                rows = await _rows(connection, page_statement(query, mode))
+                rows = await _rows(connection, page_statement(query, mode), mode)
             page = _page(query, mode, rows)
             if query.after is None and page.count is Count.ESTIMATED:
                 page = replace(page, total=await _estimate(connection, query, mode))
@@ -84,7 +85,11 @@ class Dataset:
         return DatasetRow(record_id, rows[0].source, rows[0].record) if rows else None
 
 
-async def _rows(connection: Connection, statement: Statement) -> list[PageColumns]:
+async def _rows(
+    connection: Connection, statement: Statement, mode: SearchMode = SearchMode.WORDS
+) -> list[PageColumns]:
+    if mode is SearchMode.SIMILAR:
+        await connection.execute(LIKENESS)
     cursor = await connection.execute(statement.text, statement.values)
     return [PageColumns(*row) for row in await cursor.fetchall()]
 

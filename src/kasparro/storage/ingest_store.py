@@ -82,6 +82,7 @@ class PostgresSession:
         self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
+        await search_documents.settle(self._database, self._lease.source, self._search, self._patience.with_)
         return await self._patience.with_(self._resume)
 
     async def _resume(self) -> Cursor | None:
@@ -215,7 +216,6 @@ class PostgresIngestStore:
         session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience, search)
         heartbeat = asyncio.create_task(session.stay_alive(), name=f"lease of {source}")
         try:
-            await search_documents.settle(self._database, source, search, patience.with_)
             yield session
         finally:
             heartbeat.cancel()

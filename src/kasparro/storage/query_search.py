@@ -24,6 +24,9 @@ SIMILAR: Final = """
     JOIN record_search AS d ON d.record_id = n.id AND {text} <%% d.title
 """
 
+LIKENESS: Final = "SELECT set_config('pg_trgm.word_similarity_threshold', '0.4', true)"
+"""How alike words must be, from 0 to 1, for the rest of a transaction: one letter in seven is a typo (`aiports`)."""
+
 SOURCES: Final = (
     "(SELECT json_agg(source ORDER BY source)::text FROM etl_checkpoint WHERE search_language IS NOT NULL)"
 )

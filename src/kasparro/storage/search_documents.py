@@ -29,16 +29,16 @@ LETTERS: Final = {"title": ("A", 10_000), "description": ("B", 100_000), "conten
 
 def _vector() -> str:
     parts = [
-        f"setweight(to_tsvector(%(language)s::regconfig, coalesce(left(n.data->>'{field}', {most}), '')), '{letter}')"
+        f"setweight(to_tsvector(%(language)s::text::regconfig, coalesce(left(n.data->>'{field}', {most}), '')), '{letter}')"
         for field, (letter, most) in LETTERS.items()
     ]
     names = "left(concat_ws(' ', n.data->>'author', n.data->>'category'), 10000)"
-    return " || ".join([*parts, f"setweight(to_tsvector(%(language)s::regconfig, {names}), 'D')"])
+    return " || ".join([*parts, f"setweight(to_tsvector(%(language)s::text::regconfig, {names}), 'D')"])
 
 
 INSERT: Final = f"""
 INSERT INTO record_search (record_id, language, vector, title)
-SELECT n.id, %(language)s, {_vector()}, left(n.data->>'title', 200)
+SELECT n.id, %(language)s::text, {_vector()}, left(n.data->>'title', 200)
 FROM {{records}}
 ON CONFLICT (record_id) DO UPDATE
 SET language = excluded.language, vector = excluded.vector, title = excluded.title
@@ -64,8 +64,10 @@ DELETE FROM record_search WHERE record_id IN (
 
 LANGUAGE: Final = "SELECT search_language FROM etl_checkpoint WHERE source = %(source)s"
 SETTLE: Final = """
-UPDATE etl_checkpoint SET search_language = %(language)s, version = version + 1, changed_at = now() WHERE source = %(source)s
-RETURNING version
+UPDATE etl_checkpoint
+SET search_language = %(language)s, version = version + (%(after)s > 0)::int,
+    changed_at = CASE WHEN %(after)s > 0 THEN now() ELSE changed_at END
+WHERE source = %(source)s RETURNING version
 """
 
 
@@ -98,7 +100,7 @@ async def settle(database: Database, source: SourceName, language: str | None, p
     async def finish() -> None:
         async with database.driver_transaction() as connection:
             row = await (await connection.execute(SETTLE, values)).fetchone()
-            if row:
+            if row and values["after"]:
                 await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{row[0]}"))
 
     if await patiently(in_force) == language:
