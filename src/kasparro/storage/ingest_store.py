@@ -82,7 +82,7 @@ class PostgresSession:
         self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
-        await search_documents.settle(self._database, self._lease.source, self._search, self._patience.with_)
+        await search_documents.settle(self._database, self._search, self._patience)
         return await self._patience.with_(self._resume)
 
     async def _resume(self) -> Cursor | None:

@@ -6,19 +6,19 @@ declaration changes, the documents of what is stored are made again at the begin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
 from kasparro.core.database import Database
+from kasparro.core.errors import RunInterrupted
 from kasparro.schemas.ingest import Batch, SourceName
 from kasparro.storage.arrays import TextArray
+from kasparro.storage.patience import Patience
 from kasparro.storage.reading import only_source
 from kasparro.storage.writes import CHANNEL
 
 Connection = AsyncConnection[Any]
-Patiently = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 PIECE: Final = 2_000
 """Records whose documents are made in one transaction when a declaration has changed."""
@@ -80,12 +80,14 @@ async def write(connection: Connection, source: SourceName, language: str | None
         await connection.execute(WRITE, {"source": source, "language": language, "ids": ids})
 
 
-async def settle(database: Database, source: SourceName, language: str | None, patiently: Patiently) -> None:
-    """Let the documents of *source* be those its declaration asks for; *language* is None where it is not searched.
+async def settle(database: Database, language: str | None, patience: Patience) -> None:
+    """Let the documents of a source be those its declaration asks for; *language* is None where it is not searched.
 
-    Answers to searches change with it, so the dataset version grows.
+    Answers to searches change with it, so the dataset version grows. Raises `RunInterrupted` when told to stop meanwhile; what is
+    left is made by the next run.
     """
-    values = {"source": source, "language": language, "after": 0}
+    source = patience.source
+    values: dict[str, Any] = {"source": source, "language": language, "after": 0}
 
     async def in_force() -> str | None:
         async with database.driver_transaction() as connection:
@@ -103,8 +105,10 @@ async def settle(database: Database, source: SourceName, language: str | None, p
             if row and values["after"]:
                 await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{row[0]}"))
 
-    if await patiently(in_force) == language:
+    if await patience.with_(in_force) == language:
         return
-    while made := await patiently(piece):
+    while made := await patience.with_(piece):
         values["after"] = max(record for (record,) in made)
-    await patiently(finish)
+        if patience.stop.is_set():
+            raise RunInterrupted
+    await patience.with_(finish)
