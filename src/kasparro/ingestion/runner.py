@@ -163,7 +163,7 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
 
 async def start(job: Job, session: IngestSession, *, first: bool) -> Cursor | None:
     """Where this attempt begins. A full run ignores the checkpoint it finds, not the one it has made itself."""
-    found = await session.resume()
+    found = await session.resume()  # always: it also tells the session which dataset version it goes on from
     after = None if job.full and first else found
     job.observe(RunStarted(job.name, job.run_id, resumed=after is not None))
     return after
