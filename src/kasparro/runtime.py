@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
+from kasparro.ingestion.ports import Facilities
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
@@ -20,6 +21,7 @@ from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
 from kasparro.storage.lineage import LineageArchive
+from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 from kasparro.storage.runs import RunHistory
@@ -83,4 +85,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
+        Facilities(parents=PostgresParents.of(catalog, writer)),
     )

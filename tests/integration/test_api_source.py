@@ -38,10 +38,11 @@ from kasparro.core.errors import (
     TruncatedContent,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.client import HttpClient, Request, open_session
+from kasparro.ingestion.http.client import HttpClient, Request
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.origin import parse_url
 from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.session import open_session
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.schemas.ingest import ApiOrigin, RejectReason
 
@@ -431,7 +432,7 @@ async def test_an_api_that_does_not_heed_the_page_number_ends_the_run():
         fetched, error = await collect(declare(f"{api.url}/all", pagination={"type": "page"}))
         assert fetched == list(range(RECORDS))
         assert isinstance(error, PaginationLoop)
-        assert len(api.requests) == 2
+        assert len(api.requests) == 3
 
 
 async def test_empty_pages_with_a_next_token_are_gone_through():

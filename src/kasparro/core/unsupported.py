@@ -12,7 +12,6 @@ from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
 _PRESENT: Final = {
-    "incremental": "incremental ingestion",
     "ignore_changes": "ignoring changes of single fields",
     "entity": "matching records of different sources",
 }
@@ -22,10 +21,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    if _type(source.get("auth")) == "oauth2_client_credentials":
-        yield ("auth",), "oauth2_client_credentials"
-    if _type(source.get("pagination")) == "auto":
-        yield ("pagination",), "auto"
     limit = source.get("rate_limit")
     if isinstance(limit, Mapping) and limit.get("budget"):
         yield ("rate_limit", "budget"), "a request budget"
@@ -34,7 +29,3 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
         yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
-
-
-def _type(block: Any) -> Any:
-    return block.get("type") if isinstance(block, Mapping) else block

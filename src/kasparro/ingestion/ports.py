@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kasparro.schemas.ingest import (
@@ -12,6 +13,7 @@ from kasparro.schemas.ingest import (
     Cursor,
     Keyed,
     Page,
+    ParentRecord,
     Place,
     RunCounters,
     RunId,
@@ -41,8 +43,10 @@ class IngestSession(Protocol):
         """Where the last committed batch of this source ended, as the database has it now."""
         ...
 
-    async def known(self, records: Sequence[Keyed]) -> Stored:
+    async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         """What is stored of *records*, as far as it is not the very same. No batch under way may hold one of their keys.
+
+        *payloads*: with the texts that are stored, where they differ.
 
         Where a source has nothing stored yet, that is said of all of them without a look; `commit` will notice.
         """
@@ -85,3 +89,28 @@ class IngestStore(Protocol):
         Setting *stop* ends every wait for the database. *search* is the language in which the records can be searched.
         """
         ...
+
+
+class Parents(Protocol):
+    """The records of a source, for those that are asked once for each of them: what is in the dataset and not deleted."""
+
+    async def version(self, source: SourceName) -> int:
+        """The dataset version of *source*: what changes from now on has a greater one."""
+        ...
+
+    async def read(
+        self, source: SourceName, after: str | None, limit: int, since: int | None = None
+    ) -> Sequence[ParentRecord]:
+        """Up to *limit* records with keys after *after*, in the order of their keys; of those changed after version *since*."""
+        ...
+
+    async def one(self, source: SourceName, key: str) -> ParentRecord | None:
+        """The record with this key; `None` where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facilities:
+    """What sources share with others, beyond their declaration."""
+
+    parents: Parents | None = None

@@ -13,10 +13,17 @@ from typing import Any
 from kasparro import __version__
 from kasparro.core.config import Settings
 from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, Catalog, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import (
+    ApiSource,
+    Catalog,
+    CsvSource,
+    SingerSource,
+    SourceDeclaration,
+    StreamSource,
+)
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
-from kasparro.ingestion.ports import Source
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
 from kasparro.ingestion.runner import Job, run_etl_with_backoff, run_under_lease
@@ -63,6 +70,7 @@ class DataIngestionService:
         archive: PostgresRawArchive,
         runs: RunBook,
         checkpoints: Checkpoints,
+        facilities: Facilities | None = None,
     ) -> None:
         self.catalog = catalog
         self._pace = Pace(settings.etl_batch_size, settings.etl_checkpoint_interval)
@@ -70,6 +78,7 @@ class DataIngestionService:
         self._archive = archive
         self._runs = runs
         self._checkpoints = checkpoints
+        self._facilities = facilities or Facilities()
 
     async def ingest(
         self,
@@ -92,14 +101,19 @@ class DataIngestionService:
                 return await self.ingest_from_api(declaration, request)
             case CsvSource():
                 return await self.ingest_from_csv(declaration, request)
+            case SingerSource():
+                return await self.ingest_from_tap(declaration, request)
             case StreamSource():
                 raise NotSupportedYet(f"source {source!r}: hand its records to ingest_from_stream")
 
     async def ingest_from_api(self, declaration: ApiSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_csv(self, declaration: CsvSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
+
+    async def ingest_from_tap(self, declaration: SingerSource, request: Request = DEFAULT) -> RunReport:
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_stream(
         self, declaration: StreamSource, records: AsyncIterable[bytes], request: Request = DEFAULT
@@ -110,7 +124,7 @@ class DataIngestionService:
     async def normalize_data(self, source: str, request: Request = REPLAY) -> RunReport:
         """Every stored raw record of *source* again, under today's map, without fetching anything."""
         declaration = self.catalog.source(source)
-        job = self._job(declaration, open_source(declaration, self._pace.records), request)
+        job = self._job(declaration, self._open(declaration), request)
         recipe = Recipe.of(declaration)
         return await run_under_lease(
             job, self._store, lambda session: replay(job, session, self._archive, recipe)
@@ -136,6 +150,9 @@ class DataIngestionService:
     async def update_checkpoint(self, source: str, cursor: Cursor | None) -> None:
         """Set where the next run of *source* resumes; `None`: from the beginning. Raises `LeaseHeld` during a run."""
         await self._checkpoints.move(source, cursor)
+
+    def _open(self, declaration: SourceDeclaration) -> Source:
+        return open_source(declaration, self._pace.records, self._facilities)
 
     async def _run(self, declaration: SourceDeclaration, source: Source, request: Request) -> RunReport:
         return await run_etl_with_backoff(self._job(declaration, source, request), self._store)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.opening import open_source
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
-from kasparro.schemas.ingest import Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +24,27 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """What the first page of a source holds; `total` as the source tells."""
+    """What the first page of a source holds; `total` as the source tells, `cursor` what the next page is asked for with,
+    `notices` what was found out on the way.
+    """
 
     records: int
     rejects: int
     size: int
     total: int | None
     more: bool
+    cursor: Cursor | None
+    notices: Sequence[Notice]
     previews: list[Preview]
 
 
-async def preview(declaration: SourceDeclaration, limit: int) -> list[Preview]:
+async def preview(
+    declaration: SourceDeclaration, limit: int, facilities: Facilities | None = None
+) -> list[Preview]:
     """The first *limit* records. Raises the `SourceError` family."""
     recipe = Recipe.of(declaration)
     found: list[Preview] = []
-    async with aclosing(open_source(declaration, limit).pages(None)) as pages:
+    async with aclosing(open_source(declaration, limit, facilities).pages(None)) as pages:
         async for page in pages:
             found += _previews(recipe, page)
             if len(found) >= limit:
@@ -44,9 +52,15 @@ async def preview(declaration: SourceDeclaration, limit: int) -> list[Preview]:
     return found[:limit]
 
 
-async def first_page(declaration: SourceDeclaration, page_size: int = 100) -> FirstPage:
-    """Fetch one page and look at it. Raises the `SourceError` family."""
-    async with aclosing(open_source(declaration, page_size).pages(None)) as pages:
+async def first_page(
+    declaration: SourceDeclaration,
+    page_size: int = 100,
+    source: Source | None = None,
+    facilities: Facilities | None = None,
+) -> FirstPage:
+    """Fetch one page, of *source* where it is open already, and look at it. Raises the `SourceError` family."""
+    opened = source or open_source(declaration, page_size, facilities)
+    async with aclosing(opened.pages(None)) as pages:
         page = await anext(pages)
     return FirstPage(
         records=len(page.records),
@@ -54,6 +68,8 @@ async def first_page(declaration: SourceDeclaration, page_size: int = 100) -> Fi
         size=page.size,
         total=page.total,
         more=page.cursor is not None and not page.last,
+        cursor=page.cursor,
+        notices=page.notices,
         previews=_previews(Recipe.of(declaration), page),
     )
 

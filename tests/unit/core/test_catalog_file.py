@@ -17,6 +17,7 @@ from kasparro.core.errors import ConfigurationError, NotSupportedYet
 from kasparro.core.etl_config import (
     ApiKeyAuth,
     ApiSource,
+    AutoPagination,
     BasicAuth,
     BearerAuth,
     Catalog,
@@ -160,6 +161,10 @@ def test_every_way_to_authenticate_is_read(load, text, auth):
         ("{type: cursor, param: c, next: 'header:X-Next'}", CursorPagination(param="c", next="header:X-Next")),
         ("link_header", LinkHeaderPagination()),
         ("{type: next_url, path: links.next}", NextUrlPagination(path="links.next")),
+        ("auto", AutoPagination()),
+        ("{type: auto, max_pages: 7}", AutoPagination(max_pages=7)),
+        ("{type: page, in: header, param: X-Page, has_more: more, total: meta.total}",
+         PagePagination(in_="header", param="X-Page", has_more="more", total="meta.total")),
     ],
 )  # fmt: skip
 def test_every_pagination_is_read(load, text, pagination):
@@ -344,8 +349,28 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         (
             "pagination: {type: page, size_param: page, size: 5}",
             "s.pagination.size_param",
-            "must not be the parameter",
+            "must differ from param",
         ),
+        ("pagination: {type: page, in: header, param: a b}", "s.pagination.param", "is not a header name"),
+        ("pagination: {type: page, in: body}", "s.pagination.in", "needs method: POST"),
+        ("pagination: {type: page, in: form}", "s.pagination.in", "must be one of query, body, header"),
+        (
+            "pagination: {type: offset, in: body, offset_param: a.b, limit_param: a}\nmethod: POST",
+            "s.pagination.limit_param",
+            "must differ from offset_param",
+        ),
+        (
+            "pagination: {type: page, in: body, param: 'a[0]'}\nmethod: POST",
+            "s.pagination.param",
+            "must be a path such as variables.page",
+        ),
+        (
+            "headers: {x-page: a}\npagination: {type: page, in: header, param: X-Page}",
+            "s.headers.x-page",
+            "is set by pagination as well",
+        ),
+        ("pagination: {type: page, has_more: 'a['}", "s.pagination.has_more", "is not a JMESPath"),
+        ("pagination: {type: link_header, max_pages: 0}", "s.pagination.max_pages", "must be more than 0"),
         ("pagination: {type: page, start: -1}", "s.pagination.start", "must be at least 0"),
         ("pagination: {type: offset, limit: 0}", "s.pagination.limit", "must be more than 0"),
         ("pagination: {type: offset, limit: many}", "s.pagination.limit", "must be a whole number"),
@@ -490,9 +515,9 @@ def test_a_path_that_names_no_file_is_refused(load, path):
         ("sources: {}", 1, "at least one source"),
         ("sources: [a]", 1, "at least one source"),
         ("sources:\n  s: api", 2, "sources.s: must be a mapping"),
-        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, stream"),
+        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, singer, stream"),
         ("sources:\n  s: {type: ap, url: x}", 2, "sources.s.type: unknown type. Did you mean 'api'?"),
-        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, stream"),
+        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, singer, stream"),
         ("sources:\n  s: {type: api}", 2, "sources.s: url is missing"),
         ("sources:\n  My-Source: {type: csv, path: a}", 2, "1 to 50 of a-z, 0-9 and _, a letter first. Did you mean 'my_source'?"),
         (f"sources:\n  {'a' * 51}: {{type: csv, path: a}}", 2, "not a source name"),
@@ -519,7 +544,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
           a:
             type: api
             url: nowhere
-            pagination: auto
+            drift: freeze
             timeout: soon
             map: {title: "a[", author: "b[", published_at: {path: c, as: x}}
           b: {type: stream, url: "wss://h.example"}
@@ -528,7 +553,9 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
     )
     assert type(refusal) is ConfigurationError
     assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.pagination: auto is not supported yet" in str(refusal)
+    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.drift: drift: freeze is not supported yet" in str(
+        refusal
+    )
 
 
 def test_what_is_only_not_supported_yet_says_so(load):
@@ -536,9 +563,6 @@ def test_what_is_only_not_supported_yet_says_so(load):
         load(
             api(
                 """
-                auth: {type: oauth2_client_credentials, token_url: https://h.example/t, client_id: i, client_secret: s}
-                pagination: {type: auto}
-                incremental: {field: updated_at, param: since, initial: 2024-01-01, lookback: 1h}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -547,8 +571,8 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11, 12, 13]
-    assert "sources.s.auth: oauth2_client_credentials is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10]
+    assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):
@@ -667,6 +691,9 @@ def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value
         ("api", "map"),
         ("csv", "header"),
         ("stream", "key"),
+        ("singer", "command"),
+        ("singer", "config"),
+        ("singer", "catalog"),
     ):
         source = {"type": kind, "url": "https://h.example", block: value}
         file.write_text(yaml.safe_dump({"sources": {"s": source}}, allow_unicode=True), encoding="utf-8")

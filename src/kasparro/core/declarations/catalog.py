@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from kasparro.core.declarations.any_source import SourceDeclaration
 from kasparro.core.declarations.base import Declaration
-from kasparro.core.declarations.sources import ApiSource, SourceDeclaration
+from kasparro.core.declarations.sources import ApiSource
 from kasparro.core.errors import ConfigurationError, ConfigurationProblem
 
 
@@ -46,6 +47,10 @@ class Catalog(Declaration):
         if name in self.incomplete:
             raise ConfigurationError(*self.incomplete[name])
         return self.sources[name]
+
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The sources that are to be ingested before *name*, where both are."""
+        return self.sources[name].needs() if name in self.sources else ()
 
     def _which(self, name: str) -> str:
         near = difflib.get_close_matches(name, self.sources, n=1)

@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.auth import AuthField, NoAuth
+from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.connection import Connection
 from kasparro.core.declarations.csv_dialect import (
     Comment,
     Delimiter,
@@ -26,18 +28,14 @@ from kasparro.core.declarations.csv_dialect import (
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
+from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
-from kasparro.core.declarations.pagination import (
-    CursorPagination,
-    NoPagination,
-    OffsetPagination,
-    PagePagination,
-    Pagination,
-    PaginationField,
-)
+from kasparro.core.declarations.pagination import NoPagination, PaginationField, check_paging, query_names
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.search import Language
+from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
@@ -53,6 +51,9 @@ _KEYS_OF_KINDS: Final = {
     "storage": {"s3"},
     "headers": {"http"},
     "auth": {"http"},
+    "redirects": {"http"},
+    "redirect_hosts": {"http"},
+    "tls": {"http"},
     "retry": {"s3", "http"},
 }
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -117,6 +118,14 @@ class BaseSource(Declaration):
         """16 hex digits over what decides which value of a raw record becomes which field."""
         return _fingerprint(self.model_dump(include={"type", "map", "null_values"}))
 
+    def needs(self) -> tuple[str, ...]:
+        """The sources whose records have to be there before this one can be fetched."""
+        return ()
+
+    def identity(self) -> tuple[str, ...] | None:
+        """The field paths that identify a record, as it is stored; `None`: none is declared."""
+        return self.key
+
     def fetch_fingerprint(self) -> str:
         """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
 
@@ -128,10 +137,13 @@ class BaseSource(Declaration):
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(BaseSource):
+class ApiSource(Connection, BaseSource):
     """A REST API that answers in JSON."""
 
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
+
     type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
     body: JsonValue = Field(None, repr=False, description="What a POST sends, as JSON.")
@@ -149,6 +161,9 @@ class ApiSource(BaseSource):
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
+    parent: Parent | None = Field(
+        None, description="The source for each of whose records this one is fetched."
+    )
     rate_limit: RateLimit | None = Field(None, description="The most it may be asked.")
     retry: Retry = Field(default_factory=Retry, description="How a failed request is tried again.")
     timeout: Duration = Field(
@@ -172,21 +187,50 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
-        twice = [name for name in _paging_params(self.pagination) if name in self.params]
-        refuse_all(
-            [
-                Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
-                for name in twice
-            ]
-        )
+        if self.tls is not None and self.url.lower().startswith("http://"):
+            refuse("has no meaning for http://", at=("tls",))
+        if self.incremental is not None:
+            refuse_all(misplaced(self.incremental, self.method, self.body, query_names(self.pagination)))
+        check_paging(self.pagination, self.method, {"params": self.params, "headers": self.headers})
+        if self.parent is not None:
+            check_parent(
+                self.parent, {key: getattr(self, key) for key in ("url", "params", "headers", "body")}
+            )
+        refuse_all(list(self._incomplete()))
         return self
 
+    def _incomplete(self) -> Iterator[Refusal]:
+        """What needs everything to be fetched, beside what fetches less."""
+        if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
+            hint = "parent.changed_only says which parents are asked again"
+            yield Refusal("does not go with parent", ("incremental", "param"), hint)
+        if self.snapshot and self.parent is not None and self.parent.changed_only:
+            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
+            yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
+
+    def needs(self) -> tuple[str, ...]:
+        return () if self.parent is None else (self.parent.source,)
+
+    def identity(self) -> tuple[str, ...] | None:
+        if self.parent is None or self.parent.unique_key:
+            return self.key
+        return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
+
+    def recipe_fingerprint(self) -> str:
+        """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
+        declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
+        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+
     def _fetched(self) -> dict[str, Any]:
-        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        keys = {"type", "url", "method", "records", "key", "pagination"}
+        shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
+        if self.incremental is not None:
+            shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
-class CsvSource(BaseSource):
+class CsvSource(Connection, BaseSource):
     """CSV files, plain or compressed, of this machine, in S3 or on the web."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
@@ -236,6 +280,13 @@ class CsvSource(BaseSource):
     null_values: tuple[str, ...] = Field(
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
+
+    @field_validator("incremental")
+    @classmethod
+    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
+        if incremental is not None and incremental.param is not None:
+            refuse("is for APIs: in a file, field is the version only", at=("param",))
+        return incremental
 
     @model_validator(mode="after")
     def _keys_fit_the_path(self) -> CsvSource:
@@ -313,25 +364,9 @@ class StreamSource(BaseSource):
         return self.model_dump(include={"type", "url", "records", "key"})
 
 
-SourceDeclaration = Annotated[ApiSource | CsvSource | StreamSource, Field(discriminator="type")]
-"""Any declared source."""
-
-
 def _fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _paging_params(pagination: Pagination) -> tuple[str, ...]:
-    match pagination:
-        case PagePagination():
-            return (pagination.param, *([pagination.size_param] if pagination.size_param else []))
-        case OffsetPagination():
-            return (pagination.offset_param, pagination.limit_param)
-        case CursorPagination():
-            return (pagination.param,)
-        case _:
-            return ()
 
 
 def _without_credentials(value: Any) -> Any:
