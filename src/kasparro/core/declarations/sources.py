@@ -19,7 +19,6 @@ from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.connection import Connection
-from kasparro.core.declarations.csv_dialect import Encoding
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
@@ -32,7 +31,6 @@ from kasparro.core.declarations.search import Language
 from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
-from kasparro.core.sizes import ByteSize
 
 SourceName = NewType("SourceName", str)
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -95,7 +93,7 @@ class BaseSource(Declaration):
 
     def map_fingerprint(self) -> str:
         """16 hex digits over what decides which value of a raw record becomes which field."""
-        return _fingerprint(self.model_dump(include={"type", "map", "null_values"}))
+        return fingerprint(self.model_dump(include={"type", "map", "null_values"}))
 
     def needs(self) -> tuple[str, ...]:
         """The sources whose records have to be there before this one can be fetched."""
