@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -131,6 +131,8 @@ class Database:
     def __init__(self, url: str, options: PoolOptions | None = None) -> None:
         self.url = url
         self.options = options or PoolOptions()
+        self.waiting = 0
+        """How many callers wait for a connection just now."""
         self.engine = create_async_engine(
             "postgresql+psycopg://",
             async_creator=self._connect,
@@ -183,11 +185,21 @@ class Database:
     async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """The same with psycopg's own connection, for COPY and what else SQLAlchemy has no words for."""
         with translated():
-            async with self.engine.connect() as connection:
+            async with AsyncExitStack() as stack:
+                with self._waiting():
+                    connection = await stack.enter_async_context(self.engine.connect())
                 raw = await connection.get_raw_connection()
                 driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
                 async with driver.transaction():
                     yield driver
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
     async def close(self) -> None:
         await self.engine.dispose()

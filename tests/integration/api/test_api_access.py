@@ -4,7 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from kasparro.api.openapi import routes_of
-from kasparro.api.security import OPEN_PATHS, Requirement
+from kasparro.api.access import OPEN_PATHS
+from kasparro.api.security import Requirement
 from kasparro.core.config import Scope
 
 pytestmark = pytest.mark.anyio
@@ -18,6 +19,7 @@ DECLARED = {
     ("GET", "/health"): None,
     ("GET", "/health/live"): None,
     ("GET", "/health/ready"): None,
+    ("GET", "/metrics"): Scope.READ,
     ("GET", "/data"): Scope.READ,
     ("GET", "/data/{id}"): Scope.READ,
     ("GET", "/stats"): Scope.READ,
@@ -60,7 +62,7 @@ async def test_whatever_is_not_a_get_needs_admin(service):
 @pytest.mark.parametrize("public_read", [False, True])
 async def test_every_route_and_every_key(serve, public_read):
     """401 without a good key, 403 when its scope does not reach, otherwise not refused."""
-    async with serve(api_keys=KEYS, public_read=public_read) as service:
+    async with serve(api_keys=KEYS, public_read=public_read, auth_failures_per_minute=1000) as service:
         for (method, path), needed in DECLARED.items():
 
             async def ask(*sent: tuple[str, str], method=method, path=path) -> int:
@@ -106,10 +108,13 @@ async def test_keys_and_refusals_leave_a_line_without_the_key(serve):
             await service.client.get("/data?source=alpha", headers={"X-API-Key": "wrong-secret-9"})
             await service.client.post("/etl/run", headers={"X-API-Key": READ})
 
-    assert [(e["event"], e["status"], e["code"]) for e in logs] == [
-        ("request.served", 401, "not_authenticated"),
-        ("request.served", 403, "not_allowed"),
+    assert [(e["event"], e["code"], e.get("status"), e.get("key")) for e in logs] == [
+        ("security.refused", "not_authenticated", None, None),
+        ("request.served", "not_authenticated", 401, None),
+        ("security.refused", "not_allowed", None, "env_1"),
+        ("request.served", "not_allowed", 403, None),
     ]
+    assert {e["address"] for e in logs if e["event"] == "security.refused"} == {"127.0.0.1"}
     assert "secret" not in str(logs)
 
 
