@@ -27,8 +27,15 @@ AGAIN_SECONDS: Final = 1.0
 
 
 class KeyRing:
-    def __init__(self, keys: ApiKeys, monotonic: Callable[[], float], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        keys: ApiKeys,
+        monotonic: Callable[[], float],
+        now: Callable[[], datetime],
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._keys = keys
+        self._patience = patience
         self._monotonic = monotonic
         self._now = now
         self._active: Mapping[str, ActiveKey] = {}
@@ -59,7 +66,7 @@ class KeyRing:
         if self._failed is None or self._monotonic() >= self._failed[0]:
             if self._question is None or self._question.done():
                 self._question = asyncio.create_task(self._read())
-            await asyncio.wait({self._question}, timeout=PATIENCE_SECONDS)
+            await asyncio.wait({self._question}, timeout=self._patience)
         if self._monotonic() >= self._fresh_until:
             raise DatabaseUnavailable("the keys cannot be read") from (
                 self._failed[1] if self._failed else None

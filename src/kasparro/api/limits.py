@@ -1,12 +1,11 @@
-"""How many requests a minute: counted for each key or address in a sliding window, in this process or in a shared Redis.
+"""How many requests a minute: counted for each key or address, in this process or in a Redis that several share.
 
-`Limiter.take` is asked for every request. A Redis that is away is no reason to refuse, nor to let everybody in: this process
-counts by itself until it is back.
+`Limiter.take` is asked for every request. A minute begins with the first request of it. A Redis that is away is no reason to
+refuse, nor to let everybody in: this process counts by itself until it is back.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,15 +14,16 @@ from math import ceil
 from typing import Final
 
 import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
+
+Clock = Callable[[], float]
+"""Seconds since 1970: the times of Redis are such."""
 
 WINDOW_SECONDS: Final = 60
 MOST_COUNTERS: Final = 100_000
@@ -38,7 +38,7 @@ AWAY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How somebody stands with their limit. `reset` is in seconds, until there is more than `remaining`."""
+    """How somebody stands with their limit. `reset` is in whole seconds, until all of it is there again."""
 
     allowed: bool
     limit: int
@@ -49,48 +49,59 @@ class Standing:
 class Counters(MemoryStorage):
     """The library's counters, without its task and its walk over all of them at every request, and never too many."""
 
+    def __init__(self, now: Clock, most: int = MOST_COUNTERS) -> None:
+        super().__init__()
+        self._now = now
+        self._most = most
+
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        now = time.time()
-        if self.expirations.get(key, 0) <= now:
-            self.storage.pop(key, None)
-            self.expirations.pop(key, None)
-            if len(self.expirations) >= MOST_COUNTERS:
-                self._make_room(now)
-            self.expirations[key] = now + expiry
+        if not await self.get(key):
+            if len(self.expirations) >= self._most:
+                self._make_room()
+            self.expirations[key] = self._now() + expiry
         self.storage[key] += amount
         return self.storage[key]
 
-    async def decr(self, key: str, amount: int = 1) -> int:
-        self.storage[key] = max(self.storage[key] - amount, 0)
-        return self.storage[key]
+    async def get(self, key: str) -> int:
+        if self.expirations.get(key, 0) > self._now():
+            return self.storage[key]
+        self._forget(key)
+        return 0
 
-    def _make_room(self, now: float) -> None:
-        over = [key for key, expires in self.expirations.items() if expires <= now]
-        for key in over or list(self.expirations)[: MOST_COUNTERS // 10]:
-            self.storage.pop(key, None)
-            self.expirations.pop(key, None)
+    def _make_room(self) -> None:
+        over = [key for key, expires in self.expirations.items() if expires <= self._now()]
+        for key in over or list(self.expirations)[: self._most // 10 or 1]:
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self.storage.pop(key, None)
+        self.expirations.pop(key, None)
 
 
 class Limiter:
     """Counts in Redis where there is one, else here."""
 
-    def __init__(self, redis_url: str | None, monotonic: Callable[[], float]) -> None:
-        self._here = SlidingWindowCounterRateLimiter(Counters())
+    def __init__(self, redis_url: str | None, now: Clock) -> None:
+        self._here = Counters(now)
         self._pool = _pool(redis_url) if redis_url else None
-        self._shared = SlidingWindowCounterRateLimiter(_storage(self._pool)) if self._pool else None
-        self._monotonic = monotonic
+        self._shared = _storage(self._pool) if self._pool else None
+        self._now = now
         self._away_until = 0.0
 
     async def take(self, who: str, per_minute: int) -> Standing:
         """Count one request of *who*."""
-        item = _item(per_minute)
-        if self._shared and self._monotonic() >= self._away_until:
+        if self._shared and self._now() >= self._away_until:
             try:
-                return await _take(self._shared, item, who)
+                return await self._take(self._shared, who, per_minute)
             except (RedisError, OSError) as error:
-                self._away_until = self._monotonic() + AWAY_SECONDS
+                self._away_until = self._now() + AWAY_SECONDS
                 log.warning("limits.redis_unavailable", error=type(error).__name__, retry_in=AWAY_SECONDS)
-        return await _take(self._here, item, who)
+        return await self._take(self._here, who, per_minute)
+
+    async def _take(self, storage: Storage, who: str, per_minute: int) -> Standing:
+        count = await storage.incr(who, WINDOW_SECONDS)
+        reset = max(1, ceil(await storage.get_expiry(who) - self._now()))
+        return Standing(count <= per_minute, per_minute, max(0, per_minute - count), reset)
 
     async def close(self) -> None:
         if self._pool:
@@ -100,33 +111,19 @@ class Limiter:
 class Failures:
     """Counts wrong keys by address, in this process: who tries too many is not even looked at."""
 
-    def __init__(self, per_minute: int) -> None:
-        self._item = _item(per_minute)
-        self._counts = SlidingWindowCounterRateLimiter(Counters())
+    def __init__(self, per_minute: int, now: Clock) -> None:
+        self._per_minute = per_minute
+        self._counters = Counters(now)
+        self._now = now
 
     async def blocked(self, address: str) -> int:
         """For how many seconds *address* has to wait; 0 when it need not."""
-        if await self._counts.test(self._item, address):
+        if await self._counters.get(address) < self._per_minute:
             return 0
-        return _seconds_until((await self._counts.get_window_stats(self._item, address)).reset_time)
+        return max(1, ceil(await self._counters.get_expiry(address) - self._now()))
 
     async def note(self, address: str) -> None:
-        await self._counts.hit(self._item, address)
-
-
-async def _take(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, who: str) -> Standing:
-    allowed = await limiter.hit(item, who)
-    stats = await limiter.get_window_stats(item, who)
-    return Standing(allowed, item.amount, stats.remaining, _seconds_until(stats.reset_time))
-
-
-def _seconds_until(moment: float) -> int:
-    return max(1, ceil(moment - time.time()))
-
-
-@lru_cache(maxsize=1024)
-def _item(per_minute: int) -> RateLimitItemPerMinute:
-    return RateLimitItemPerMinute(per_minute, namespace="kasparro")
+        await self._counters.incr(address, WINDOW_SECONDS)
 
 
 def _pool(url: str) -> ConnectionPool:

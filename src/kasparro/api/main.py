@@ -59,12 +59,12 @@ def create_app(runtime: Runtime) -> FastAPI:
     settings = runtime.settings
     side = Database(runtime.url, SIDE_POOL)
     ring = KeyRing(ApiKeys(side), clock.monotonic, clock.now)
-    limiter = Limiter(_secret(settings.redis_url), clock.monotonic)
+    limiter = Limiter(_secret(settings.redis_url), clock.epoch)
     metrics = Metrics({"api": runtime.database, "ingest": runtime.writer, "side": side})
     door = Door(
         Access(settings, _verifiers(settings, ring)),
         limiter,
-        Failures(settings.auth_failures_per_minute),
+        Failures(settings.auth_failures_per_minute, clock.epoch),
         settings.requests_per_minute,
     )
     health = HealthCheck(runtime.url, _watched(runtime))

@@ -7,6 +7,7 @@ nobody can make us ask the issuer all the time. Keys that have vanished from the
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,18 @@ STALE_SECONDS: Final = 3600.0
 AGAIN_SECONDS: Final = 10.0
 FETCH_SECONDS: Final = 5.0
 LARGEST: Final = 1 << 20
+
+
+NO_KEYS: Final = (
+    OSError,
+    TimeoutError,
+    aiohttp.ClientError,
+    jwt.PyJWTError,
+    ValueError,
+    TypeError,
+    RecursionError,
+)
+"""What a place that cannot be read, and a text that is no JWKS, raise."""
 
 
 class SigningKeys:
@@ -68,7 +81,7 @@ class SigningKeys:
             try:
                 self._keys = keys_in(await self._text())
                 self._read_at = now
-            except (OSError, ValueError, TimeoutError, aiohttp.ClientError, jwt.PyJWTError) as error:
+            except NO_KEYS as error:
                 log.warning("token_keys.unavailable", reason=type(error).__name__)
 
     async def _text(self) -> str:
@@ -88,5 +101,8 @@ class SigningKeys:
 
 
 def keys_in(text: str) -> tuple[jwt.PyJWK, ...]:
-    """The keys for signatures in a JWKS. Raises `PyJWTError` or `ValueError`."""
-    return tuple(key for key in jwt.PyJWKSet.from_json(text) if key.public_key_use in {None, "sig"})
+    """The keys for signatures in a JWKS. Raises `PyJWTError`, `ValueError`, `TypeError`, `RecursionError`."""
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise TypeError("a JWKS is an object")
+    return tuple(key for key in jwt.PyJWKSet.from_dict(document) if key.public_key_use in {None, "sig"})

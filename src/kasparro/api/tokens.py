@@ -39,7 +39,7 @@ class Tokens:
             return None
         try:
             header = jwt.get_unverified_header(secret)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):
             return None
         if header.get("alg") not in self._algorithms:
             return None
@@ -57,7 +57,7 @@ class Tokens:
                 leeway=self._leeway,
                 options={"require": REQUIRED, "strict_aud": False},
             )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             log.info("token.refused", reason=type(error).__name__)
             return None
         granted = [

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from kasparro.api.openapi import routes_of
 from kasparro.api.access import OPEN_PATHS
+from kasparro.api.openapi import routes_of
 from kasparro.api.security import Requirement
 from kasparro.core.config import Scope
 

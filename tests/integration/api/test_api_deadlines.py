@@ -34,7 +34,10 @@ LATE = {
     "empty lines": (b"", b"\r\n"),
     "half a header": (GET + b"X-Slow: ", b""),
     "half a body": (b"POST /etl/run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b""),
-    "half a chunk": (b"POST /etl/run HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;", b""),
+    "half a chunk": (
+        b"POST /etl/run HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"",
+    ),
 }
 """What is sent at once, and what is sent again and again after it."""
 
@@ -70,7 +73,10 @@ async def test_a_second_request_on_a_connection_has_the_same_deadline(service):
 
 
 async def test_others_are_answered_meanwhile(service):
-    async with live(service.app, ServerLimits(receipt=PATIENCE)) as server, contextlib.AsyncExitStack() as stack:
+    async with (
+        live(service.app, ServerLimits(receipt=PATIENCE)) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
         for _ in range(50):
             wire = await stack.enter_async_context(server.connect())
             await wire.write(GET)
