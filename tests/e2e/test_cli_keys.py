@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -121,6 +122,13 @@ def test_a_key_opens_a_server_that_is_running(kasparro):
     assert key not in logged
 
 
+def begin_to_connect(host: str, port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.connect_ex((host, port))
+    return connection
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of descriptors")
 def test_with_few_descriptors_many_silent_connections_do_not_end_the_service(kasparro):
     """250 connections and descriptors for 200: accepting more than there are would end the listener, or fill the log."""
@@ -135,7 +143,9 @@ def test_with_few_descriptors_many_silent_connections_do_not_end_the_service(kas
     ) as process:
         url = listening(process)
         host, port = url.removeprefix("http://").split(":")
-        silent = [socket.create_connection((host, int(port)), timeout=PATIENCE) for _ in range(250)]
+        process.send_signal(signal.SIGSTOP)  # so that they are all there at once
+        silent = [begin_to_connect(host, int(port)) for _ in range(250)]
+        process.send_signal(signal.SIGCONT)
         found = [status(f"{url}/health/live") for _ in range(5)]
         for connection in silent:
             connection.close()

@@ -93,6 +93,8 @@ async def serve(
             server.should_exit = True
             await serving
             sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
     if not stop.is_set():
         raise KasparroError("the HTTP server ended by itself", hint=SEE_LOG)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 
+import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -227,6 +229,22 @@ async def test_connections_are_told_and_are_had_when_the_pool_is_exhausted(serve
     assert value(found, "kasparro_database_pool_in_use", pool="api") == 1
     assert value(found, "kasparro_database_pool_waiting", pool="api") == 0
     assert value(found, "kasparro_database_up") == 1
+
+
+async def test_who_waits_for_a_connection_is_told(serve):
+    async with serve(db_pool_size=1, db_max_overflow=0, db_pool_timeout_seconds=30) as service:
+        async with service.runtime.database.driver_transaction():
+            waiting = asyncio.create_task(service.client.get("/data"))
+            with anyio.fail_after(30):
+                found = await scrape(service.client)
+                while value(found, "kasparro_database_pool_waiting", pool="api") == 0:
+                    found = await scrape(service.client)
+        answer = await waiting
+        after = await scrape(service.client)
+
+    assert value(found, "kasparro_database_pool_waiting", pool="api") == 1
+    assert answer.status_code == 200
+    assert value(after, "kasparro_database_pool_waiting", pool="api") == 0
 
 
 async def test_with_the_database_away_the_rest_is_told(serve, wire):
