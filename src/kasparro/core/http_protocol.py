@@ -107,6 +107,10 @@ class Connection(HttpToolsProtocol):
         self.unread_since = None
         super().resume_writing()
 
+    def handle_websocket_upgrade(self) -> None:
+        self.porter.open.pop(self, None)
+        super().handle_websocket_upgrade()
+
     # the parser's side
 
     def on_message_begin(self) -> None:
@@ -164,6 +168,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer, where no answer has begun, and close."""
         if not self.transport.is_closing():
+            self.logger.warning("a request was refused: %s", code)
             cycle: RequestResponseCycle | None = self.cycle
             between = cycle is None or (self.in_head and cycle.response_complete)
             if between or not self.cycle.response_started:
