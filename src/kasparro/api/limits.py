@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from redis.asyncio import ConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -32,6 +32,7 @@ MOST_COUNTERS: Final = 100_000
 REDIS_SECONDS: Final = 0.25
 """How long a request waits for Redis."""
 
+REDIS_CONNECTIONS: Final = 16
 AWAY_SECONDS: Final = 5.0
 """How long a Redis that did not answer is not asked again."""
 
@@ -127,8 +128,10 @@ class Failures:
 
 
 def _pool(url: str) -> ConnectionPool:
-    return ConnectionPool.from_url(
+    return BlockingConnectionPool.from_url(
         url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=REDIS_SECONDS,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
         retry=Retry(NoBackoff(), 0),

@@ -88,13 +88,14 @@ async def test_requests_that_follow_each_other_are_answered_in_turn(service):
     assert received.count(b"HTTP/1.1 200 OK") == 3
 
 
-async def test_a_head_without_end_is_refused_before_its_end(service):
+async def test_a_head_without_end_is_refused_before_its_end(service, caplog):
     async with live(service.app) as server, server.connect() as wire:
         await wire.write(GET + b"X-Long: " + b"x" * 70_000)
         received = await wire.rest()
 
     assert status(received) == 431
     assert b'"headers_too_large"' in received
+    assert "a request was refused: headers_too_large" in caplog.text
 
 
 async def test_trailers_without_end_do_not_fill_the_memory(service):
