@@ -113,10 +113,9 @@ class _Pools(Collector):
         used = _gauge("kasparro_database_pool_in_use", "Connections that are in use", "pool")
         waiting = _gauge("kasparro_database_pool_waiting", "Callers that wait for a connection", "pool")
         for name, database in self._pools.items():
-            pool: Any = database.engine.pool
-            size.add_metric([name], database.options.size + database.options.overflow)
-            used.add_metric([name], pool.checkedout())
-            waiting.add_metric([name], database.waiting)
+            size.add_metric([name], database.pool.limit)
+            used.add_metric([name], database.pool.in_use)
+            waiting.add_metric([name], database.pool.waiting)
         yield from (size, used, waiting)
 
 

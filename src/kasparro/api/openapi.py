@@ -83,6 +83,8 @@ CODES: Final[Mapping[int, tuple[str, str]]] = {
 }
 """For each status a code and a text that come with it."""
 
+OTHER: Final = ("request", "The request cannot be answered as asked.")
+
 TEXT: Final = {"type": "string"}
 HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "X-Request-ID": {"description": "Names the request in the server's log", "schema": TEXT},
@@ -155,7 +157,7 @@ def _complete(operation: dict[str, Any], *, is_open: bool) -> None:
 
 
 def _complete_problem(status: int, content: dict[str, Any], *, is_open: bool) -> None:
-    code, detail = CODES[status]
+    code, detail = CODES.get(status, OTHER)
     if is_open and status == HTTPStatus.SERVICE_UNAVAILABLE:
         code, detail = OVERLOADED, "There are too many connections"
     example = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}

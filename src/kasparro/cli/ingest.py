@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
+from kasparro.cli.checks import not_made_yet
+from kasparro.cli.dry_run import DryRuns, show_dry_runs
 from kasparro.cli.ingesting import Ended, run_each
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.output import print_json
@@ -34,6 +37,13 @@ def ingest(
     full: Annotated[
         bool, typer.Option("--full", help="Fetch from the beginning, whatever the checkpoint says.")
     ] = False,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Fetch and compare, and say what would be written; write nothing."),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="With --dry-run: the most records of each source.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Ingest sources now, in the foreground.
@@ -41,15 +51,26 @@ def ingest(
     Ctrl-C finishes the batch in hand and leaves a checkpoint to resume from; a second one gives the batch up.
     """
     settings = begin(context)
-    names = [source.name for source in chosen(read_catalog(settings), sources or [])]
+    declared = chosen(read_catalog(settings), sources or [])
+    names = [source.name for source in declared]
     if not names:
         raise ConfigurationError("no source is enabled", hint="Name one, or set enabled: true in the catalog")
+    if limit is not None and not dry:
+        raise ConfigurationError("--limit goes with --dry-run only", hint="A run loads all there is")
+    if dry:
+        raise typer.Exit(_dry(settings, DryRuns(settings, declared, full, limit), as_json=as_json))
 
     async def work(stop: Stop) -> int:
         return await _ingest(settings, url, names, stop, full=full, as_json=as_json)
 
     with database_url(settings) as url:
         raise typer.Exit(run_stoppable(work, Second.CANCEL))
+
+
+def _dry(settings: Settings, runs: DryRuns, *, as_json: bool) -> int:
+    """Look at the database, if there is one: looking must not make it."""
+    with nullcontext() if not_made_yet(settings) else database_url(settings) as url:
+        return run_stoppable(lambda stop: show_dry_runs(runs, url, stop, as_json=as_json), Second.CANCEL)
 
 
 async def _ingest(

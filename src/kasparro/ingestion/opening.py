@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import ApiSource, CsvSource, SingerSource, SourceDeclaration, StreamSource
+from kasparro.ingestion.http.retry import Waiting
+from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
+from kasparro.ingestion.incremental.pages import IncrementalPages
+from kasparro.ingestion.incremental.version import version_reader
 from kasparro.ingestion.ports import Source
 from kasparro.ingestion.resume import ResumableSource
+from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.csv import CsvPages
 
 
-def open_source(declaration: SourceDeclaration, page_size: int) -> Source:
-    """Open what is declared; *page_size* is the most records of a page where the source leaves it to us."""
-    return ResumableSource(declaration, _plain_source(declaration, page_size))
+def open_source(declaration: SourceDeclaration, page_size: int, waiting: Waiting | None = None) -> Source:
+    """Open what is declared; *page_size* is the most records of a page where the source leaves it to us.
+
+    *waiting* is time, sleep and chance for those that go by a clock.
+    """
+    source = _plain_source(declaration, page_size, waiting or Waiting())
+    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages | TapPages))
 
 
-def _plain_source(declaration: SourceDeclaration, page_size: int) -> Source:
+def _plain_source(declaration: SourceDeclaration, page_size: int, waiting: Waiting) -> Source:
     match declaration:
         case ApiSource():
-            return ApiPages(declaration)
+            return _api(declaration, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
+        case SingerSource():
+            return TapPages(declaration, page_size)
         case StreamSource():
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
+
+
+def _api(declaration: ApiSource, waiting: Waiting) -> Source:
+    pages, declared, read = (
+        ApiPages(declaration, waiting),
+        declaration.incremental,
+        version_reader(declaration),
+    )
+    if declared is not None and declared.param is not None and read is not None:
+        return IncrementalPages(declaration, declared, read, pages, waiting.now)
+    return ConditionalPages(declaration, pages) if can_be_conditional(declaration) else pages

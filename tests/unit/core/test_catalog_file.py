@@ -490,9 +490,9 @@ def test_a_path_that_names_no_file_is_refused(load, path):
         ("sources: {}", 1, "at least one source"),
         ("sources: [a]", 1, "at least one source"),
         ("sources:\n  s: api", 2, "sources.s: must be a mapping"),
-        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, stream"),
+        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, singer, stream"),
         ("sources:\n  s: {type: ap, url: x}", 2, "sources.s.type: unknown type. Did you mean 'api'?"),
-        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, stream"),
+        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, singer, stream"),
         ("sources:\n  s: {type: api}", 2, "sources.s: url is missing"),
         ("sources:\n  My-Source: {type: csv, path: a}", 2, "1 to 50 of a-z, 0-9 and _, a letter first. Did you mean 'my_source'?"),
         (f"sources:\n  {'a' * 51}: {{type: csv, path: a}}", 2, "not a source name"),
@@ -536,9 +536,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
         load(
             api(
                 """
-                auth: {type: oauth2_client_credentials, token_url: https://h.example/t, client_id: i, client_secret: s}
                 pagination: {type: auto}
-                incremental: {field: updated_at, param: since, initial: 2024-01-01, lookback: 1h}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -547,8 +545,8 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11, 12, 13]
-    assert "sources.s.auth: oauth2_client_credentials is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11]
+    assert "sources.s.pagination: auto is not supported yet" in str(refusal.value)
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):
@@ -667,6 +665,9 @@ def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value
         ("api", "map"),
         ("csv", "header"),
         ("stream", "key"),
+        ("singer", "command"),
+        ("singer", "config"),
+        ("singer", "catalog"),
     ):
         source = {"type": kind, "url": "https://h.example", block: value}
         file.write_text(yaml.safe_dump({"sources": {"s": source}}, allow_unicode=True), encoding="utf-8")
