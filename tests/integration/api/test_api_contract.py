@@ -110,7 +110,7 @@ async def test_every_reference_leads_somewhere_and_every_schema_is_used(descript
     assert declared <= used
 
 
-async def test_schemathesis_finds_nothing(serve, seed):
+async def test_schemathesis_finds_nothing(serve, seed, tmp_path):
     """Every check it has, against the server as it is deployed."""
     for number in range(5):
         seed.record("alpha", {"title": f"record {number}"})
@@ -124,6 +124,7 @@ async def test_schemathesis_finds_nothing(serve, seed):
             *("--header", "X-API-Key: admin-secret-1"),
             *("--max-examples", EXAMPLES, "--seed", "7", "--phases", "examples,coverage,fuzzing"),
             *("--checks", "all", "--generation-database", "none", "--no-color"),
+            cwd=tmp_path,  # it keeps what it found there
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
