@@ -23,7 +23,7 @@ from kasparro.api.metrics import Metrics
 from kasparro.api.middleware import ExchangeMiddleware
 from kasparro.api.openapi import TAGS, DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
-from kasparro.api.routes import checkpoints, data, docs, etl, health, index, runs, sources, stats
+from kasparro.api.routes import checkpoints, data, docs, etl, health, index, lineage, runs, sources, stats
 from kasparro.api.routes import metrics as metrics_route
 from kasparro.api.security import Door, Guard
 from kasparro.api.signing_keys import SigningKeys
@@ -35,7 +35,7 @@ from kasparro.runtime import Runtime
 from kasparro.storage.api_keys import ApiKeys
 from kasparro.storage.measurements import Measurements
 
-ROUTERS = (index, health, data, stats, runs, checkpoints, sources, etl, metrics_route, docs)
+ROUTERS = (index, health, data, lineage, stats, runs, checkpoints, sources, etl, metrics_route, docs)
 
 SIDE_POOL: Final = PoolOptions(
     size=1, overflow=1, checkout=1.0, statement=2.0, lock=1.0, name="kasparro-side"
