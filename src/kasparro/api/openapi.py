@@ -153,7 +153,8 @@ def _complete(operation: dict[str, Any], *, is_open: bool) -> None:
             *(() if is_open else ("RateLimit", "RateLimit-Policy")),
             *WITH_MORE.get(status, ()),
         )
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        refs = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        response["headers"] = {**response.get("headers", {}), **refs}
 
 
 def _complete_problem(status: int, content: dict[str, Any], *, is_open: bool) -> None:
