@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kasparro.api.exchange import exchange_of
 from kasparro.api.problems import HTTP_CODES, problem
 
-MOST_ADDRESS: Final = 8 * 1024
+MOST_ADDRESS: Final = 32 * 1024
 """Bytes of path and query."""
 
 MOST_HEADERS: Final = 32 * 1024

@@ -42,7 +42,7 @@ SIDE_POOL: Final = PoolOptions(
 )
 """For keys and metrics, which are asked for most when the API's own pool is exhausted."""
 
-EXPOSED: Final = ["Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+EXPOSED: Final = ["Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 """Headers that a page of a declared site may read."""
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.

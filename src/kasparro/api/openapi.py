@@ -69,7 +69,7 @@ CODES: Final[Mapping[int, tuple[str, str]]] = {
         "source 'airports' is already queued as run run_airports_4157bc25",
     ),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (HTTP_CODES[413], "This path takes no body"),
-    HTTPStatus.REQUEST_URI_TOO_LONG: (HTTP_CODES[414], "path and query may have 8192 bytes"),
+    HTTPStatus.REQUEST_URI_TOO_LONG: (HTTP_CODES[414], "path and query may have 32768 bytes"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (HTTP_CODES[415], "This path takes no body, or an empty JSON object"),
     HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid_parameter", "there is no parameter 'limt' here"),
     HTTPStatus.TOO_MANY_REQUESTS: ("rate_limited", "this key may ask 6000 times a minute"),
@@ -153,7 +153,8 @@ def _complete(operation: dict[str, Any], *, is_open: bool) -> None:
             *(() if is_open else ("RateLimit", "RateLimit-Policy")),
             *WITH_MORE.get(status, ()),
         )
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        refs = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        response["headers"] = {**response.get("headers", {}), **refs}
 
 
 def _complete_problem(status: int, content: dict[str, Any], *, is_open: bool) -> None:
