@@ -67,7 +67,8 @@ async def test_every_parameter_is_described_and_bounded(description):
                 continue
             bounds = [parameter["schema"], *parameter["schema"].get("anyOf", [])]
             assert any(
-                b.keys() & {"maximum", "maxLength", "pattern", "enum", "$ref", "const"} for b in bounds
+                b.keys() & {"maximum", "maxLength", "pattern", "enum", "$ref", "const", "format"}
+                for b in bounds
             ), (
                 name,
                 parameter["name"],
@@ -85,7 +86,7 @@ async def test_every_operation_has_a_good_answer_and_all_refusals_with_examples(
             assert "X-Request-ID" in response["headers"], (name, status)
         for status, kind, content in contents(operation):
             assert "example" in content, (name, status, kind)
-            assert content["schema"], (name, status, kind)
+            assert "schema" in content, (name, status, kind)
 
 
 async def test_every_example_fits_its_schema(description):
