@@ -40,8 +40,7 @@ VALUES: Final[Mapping[Kind, Schema]] = {
     Kind.INTEGER: {"type": "integer", "minimum": -INT64_MAX, "maximum": INT64_MAX},
     Kind.TEXT: {"type": "string", "maxLength": LONGEST_VALUE},
     Kind.TIME: {
-        "type": "string",
-        "maxLength": LONGEST_VALUE,
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
         "description": "A date, or a date and time; UTC without an offset",
     },
     Kind.JSON: {"type": ["string", "number", "boolean"]},
