@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "runs": "The history of runs.",
     "checkpoints": "Where each source stands.",
     "normalize": "Normalise stored raw records again under today's mapping, fetching nothing.",
+    "keys": "Keys of the API that are kept in the database.",
     "db": "The database: its schema, its address, a prompt.",
     "config": "The configuration: check it, describe it to an editor.",
     "doctor": "Check this installation and say what to do about what is wrong.",

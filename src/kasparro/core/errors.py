@@ -37,6 +37,8 @@
     │   ├── InvalidCursor
     │   ├── NotAuthenticated
     │   ├── NotAllowed
+    │   ├── RateLimited
+    │   ├── KeysUnavailable         who asks cannot be told: the keys of tokens cannot be had
     │   └── AlreadyRunning
     └── EmbeddedServerError         the embedded PostgreSQL could not be started
 
@@ -351,6 +353,23 @@ class NotAllowed(RequestError):
     """This API key does not have the scope that is needed."""
 
     code = "not_allowed"
+
+
+class RateLimited(RequestError):
+    """Too many requests in too short a time."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after: int, hint: str | None = None) -> None:
+        self.retry_after = retry_after
+        """Whole seconds."""
+        super().__init__(message, hint=hint)
+
+
+class KeysUnavailable(RequestError):
+    """The keys that tokens are checked with cannot be had just now."""
+
+    code = "keys_unavailable"
 
 
 class AlreadyRunning(RequestError):

@@ -313,5 +313,26 @@ class EntityLink(Base):
     decided_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class ApiKey(Base):
+    """A key of the API. The secret itself is nowhere: its SHA-256 is."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint("scope IN ('read', 'admin')", name="scope"),
+        CheckConstraint("rate_per_minute > 0", name="rate_per_minute"),
+        CheckConstraint("octet_length(digest) = 32", name="digest"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[str] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(20))
+    rate_per_minute: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
 COUNTERS = ("processed", "inserted", "updated", "unchanged", "failed", "duplicates")
 """The counters of a run, in the order of the ledger; the columns are `records_<counter>`."""
