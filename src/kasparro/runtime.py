@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
+from kasparro.ingestion.ports import Facilities
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
+from kasparro.storage.limits import PostgresLimits
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 from kasparro.storage.runs import RunHistory
@@ -37,6 +39,7 @@ class Runtime:
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
+    limits: PostgresLimits
 
 
 @asynccontextmanager
@@ -64,6 +67,7 @@ async def open_runtime(
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,
+            limits=PostgresLimits(database),
         )
     finally:
         await jobs.close()
@@ -79,4 +83,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
+        Facilities(limits=PostgresLimits(writer)),
     )

@@ -19,7 +19,7 @@ from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
-from kasparro.core.declarations.limits import CONCURRENCY, Budget, RateLimit, Retry
+from kasparro.core.declarations.limits import CONCURRENCY, PARK_AFTER, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
     AutoPagination,
@@ -43,6 +43,7 @@ from kasparro.core.declarations.sources import (
 __all__ = [
     "CONCURRENCY",
     "HEADER_PREFIX",
+    "PARK_AFTER",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",

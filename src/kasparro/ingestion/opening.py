@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from kasparro.core.errors import NotSupportedYet
 from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
-from kasparro.ingestion.ports import Source
+from kasparro.ingestion.http.gate import Gate, Waiting, gate_of
+from kasparro.ingestion.limits import LocalLimits
+from kasparro.ingestion.polite import PoliteSource
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.resume import ResumableSource
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.csv import CsvPages
 
 
-def open_source(declaration: SourceDeclaration, page_size: int) -> Source:
-    """Open what is declared; *page_size* is the most records of a page where the source leaves it to us."""
-    return ResumableSource(declaration, _plain_source(declaration, page_size))
+def open_source(
+    declaration: SourceDeclaration,
+    page_size: int,
+    facilities: Facilities | None = None,
+    waiting: Waiting | None = None,
+) -> Source:
+    """Open what is declared; *page_size* is the most records of a page where the source leaves it to us.
+
+    Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance; tests pass their own.
+    """
+    waiting = waiting or Waiting()
+    limits = facilities.limits if facilities else LocalLimits(waiting.now)
+    gate = gate_of(declaration, limits, waiting)
+    source = _plain_source(declaration, page_size, gate, waiting)
+    return PoliteSource(ResumableSource(declaration, source), gate)
 
 
-def _plain_source(declaration: SourceDeclaration, page_size: int) -> Source:
+def _plain_source(declaration: SourceDeclaration, page_size: int, gate: Gate, waiting: Waiting) -> Source:
     match declaration:
         case ApiSource():
-            return ApiPages(declaration)
+            return ApiPages(declaration, waiting, gate=gate)
         case CsvSource():
             return CsvPages(declaration, page_size)
         case StreamSource():

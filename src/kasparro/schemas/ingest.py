@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NewType, Self
 
@@ -230,6 +231,7 @@ class Trigger(StrEnum):
     CLI = "cli"
     API = "api"
     SCHEDULE = "schedule"
+    RESUME = "resume"
     REPLAY = "replay"
 
 
@@ -265,6 +267,8 @@ class RunReport:
     duration_ms: int
     error: str | None = None
     error_code: str | None = None
+    resume_at: datetime | None = None
+    """When a run that was parked goes on."""
 
 
 def new_run_id(source: str) -> RunId:

@@ -23,10 +23,12 @@ from kasparro.ingestion.files.streamed import StreamedFile
 from kasparro.ingestion.files.web_client import Answer, Version, WebClient, check_version
 from kasparro.ingestion.http.client import open_session
 from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.gate import Gate, Waiting
 from kasparro.ingestion.http.origin import parse_url
-from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.redaction import Redactor
-from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.http.retry import with_retries
+from kasparro.ingestion.limits import LocalLimits
+from kasparro.schemas.limits import Policy
 
 _BUFFER_BYTES: Final = 256 * 1024
 _FIRST_BYTES: Final = 1024 * 1024
@@ -77,6 +79,7 @@ class _Reading:
         self._credentials = credentials_of(file.auth)
         self._stack = AsyncExitStack()
         self._waiting = Waiting()
+        self._gate = Gate(Policy(file.place), LocalLimits(), self._waiting)
         self._loop = LoopThread()
         self._client = self._loop.run(self._connect())
         self._answer: Answer | None = None
@@ -162,7 +165,7 @@ class _Reading:
         self._answer = None
 
     def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting, Pause()))
+        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting, self._gate))
 
 
 async def _close(answer: Answer) -> None:

@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Final
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro import __version__
@@ -29,9 +28,10 @@ from kasparro.core.errors import (
 from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.gate import Gate
 from kasparro.ingestion.http.origin import resolve_link
-from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.query import with_query
+from kasparro.ingestion.http.quota import asked_wait, quota_wait
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 
@@ -70,20 +70,19 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Fetches from one origin. `limiter` and `pause` are waited for before each request; the limiter outlives the client."""
+    """Fetches from one origin. Each request, redirects and retries too, passes the `gate` first, which outlives the client."""
 
     session: aiohttp.ClientSession
     home: URL
     credentials: Credentials
     redact: Redactor
     timeout: float
-    limiter: AsyncLimiter | None = None
-    pause: Pause = field(default_factory=Pause)
+    gate: Gate
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included."""
+        """Ask, within `timeout` seconds for each hop, waits at the gate not included."""
         for _ in range(MOST_REDIRECTS + 1):
             resolve_link(str(request.url), self.home, "the request")
             answer = await self._hop(request)
@@ -95,11 +94,12 @@ class HttpClient:
 
     async def _hop(self, request: Request) -> Response | URL:
         """One request: the answer, or where it redirects to."""
-        await self._turn()
+        await self.gate.passed()
         place = self._place(request.url)
         with translated(place, self.redact):
             try:
                 async with asyncio.timeout(self.timeout), self._send(request) as raw:
+                    await self._heed(raw)
                     return await self._receive(request, raw)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
@@ -107,16 +107,12 @@ class HttpClient:
                     message, hint="A longer `timeout` or smaller pages may help"
                 ) from error
 
-    async def _turn(self) -> None:
-        """Wait until the declared rate and the source itself allow a request: after a pause in their distance again."""
-        await self._distance()
-        while self.pause.on:
-            await self.pause.over()
-            await self._distance()
-
-    async def _distance(self) -> None:
-        if self.limiter is not None:
-            await self.limiter.acquire()
+    async def _heed(self, raw: aiohttp.ClientResponse) -> None:
+        """Have the next request wait for what a good answer says of it: no requests left, or not to follow at once."""
+        read = asked_wait if raw.status in _REDIRECTS else quota_wait
+        wait = read(raw.headers, self.now()) if raw.ok else None
+        if wait:
+            await self.gate.rest(wait)
 
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:

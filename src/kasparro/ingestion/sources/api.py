@@ -12,16 +12,16 @@ from typing import Any
 
 import aiohttp
 import structlog
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
-from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
+from kasparro.core.etl_config import CONCURRENCY, ApiSource
 from kasparro.ingestion.http.client import HttpClient, open_session
 from kasparro.ingestion.http.credentials import credentials_of
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
 from kasparro.ingestion.http.redaction import Redactor
-from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
@@ -36,10 +36,18 @@ log = structlog.get_logger(__name__)
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared."""
+    """See `ingestion.ports.Source`.
+
+    *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared; *gate* what each request passes, where
+    its limits are shared with others.
+    """
 
     def __init__(
-        self, declaration: ApiSource, waiting: Waiting | None = None, target: Target | None = None
+        self,
+        declaration: ApiSource,
+        waiting: Waiting | None = None,
+        target: Target | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
@@ -48,7 +56,7 @@ class ApiPages:
         self._redact = Redactor(self._credentials.secrets)
         self._paging = paging_of(declaration.pagination, self._credentials)
         self._reader = AnswerReader(declaration, self._redact)
-        self._limiter = limiter_of(declaration.rate_limit)
+        self._gate = gate or local_gate(declaration, self._waiting)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._base_place = self._place(self._target.base)
 
@@ -90,7 +98,7 @@ class ApiPages:
             credentials=self._credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
-            limiter=self._limiter,
+            gate=self._gate,
             now=self._waiting.now,
         )
 
@@ -124,7 +132,7 @@ class ApiPages:
 
     async def _fetch(self, client: HttpClient, at: Position) -> Answer:
         attempt = partial(self._attempt, client, at)
-        return await with_retries(attempt, self._declared.retry, self._waiting, client.pause)
+        return await with_retries(attempt, self._declared.retry, self._waiting, client.gate)
 
     async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
@@ -161,10 +169,3 @@ class ApiPages:
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))
-
-
-def limiter_of(declared: RateLimit | None) -> AsyncLimiter | None:
-    """One request each per/requests seconds: a bucket of the declared size would let nearly twice as many through at first."""
-    if declared is None or declared.requests is None:
-        return None
-    return AsyncLimiter(1, declared.per.total_seconds() / declared.requests)
