@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kasparro.ingestion.limits import LocalLimits
-
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,

@@ -1,8 +1,8 @@
 """The limits of sources, kept in PostgreSQL for all processes and for the time after a restart; by the database's clock.
 
-One row a source, or a group of sources. `turn` is one statement, GCRA in an `UPDATE`: it locks the row, looks at the clock, and counts
-the request if it may be sent now. What it says is what `ingestion.limits` says. While the database is away nothing is granted: it
-is waited for as the rest of a run waits for it, and whatever is repeated then is lost at most, never counted too little.
+One row a source, or a group of sources. `turn` is one statement, GCRA in an `UPDATE`: it locks the row, looks at the clock, and
+counts the request if it may be sent now. What it says is what `ingestion.limits` says. While the database is away nothing is
+granted: it is waited for as the rest of a run waits for it, and what is repeated then is lost at most, never counted too little.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _ROW: Final = "SELECT * FROM source_limit WHERE name = %(name)s"
 
 _JUDGED: Final = """
 seen AS MATERIALIZED (
-    SELECT *, coalesce(%(now)s, clock_timestamp()) AS now, %(interval)s::interval AS distance, %(tolerance)s::interval AS tolerance
+    SELECT *, coalesce(%(now)s, clock_timestamp()) AS now,
+           %(interval)s::interval AS distance, %(tolerance)s::interval AS tolerance
       FROM held),
 timed AS MATERIALIZED (
-    SELECT *, least(next_at, now + distance + tolerance) AS possible,
+    SELECT *, CASE WHEN next_at IS NOT NULL THEN least(next_at, now + distance + tolerance) END AS possible,
            CASE WHEN %(unit)s::text IS NOT NULL THEN greatest(date_trunc(%(unit)s, now, 'UTC'), period_start)
                 WHEN period_start + %(length)s::interval > now THEN period_start
                 ELSE now END AS started

@@ -1,7 +1,7 @@
 """Runs that were parked and are to go on: found in the history, queued when their time has come, by one worker of all.
 
-That a run is parked is said by the latest run of its source alone, so whatever else begins for the source takes its place. Called by
-`worker.schedules`.
+That a run is parked is said by the latest run of its source alone, so whatever else begins for the source takes its place.
+Called by `worker.waking`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The worker: executes the runs that the API and the schedules queued, and cares for those whose process died.
 
-Several loops side by side, each of which outlives the database: the heart, the claims, the notices, the schedules, the parked runs,
-maintenance.
-Runs are tasks beside them, so an outage of the queue does not touch a run that can wait it out. Called by `kasparro worker`
-and `kasparro up`, which own the signals: setting `stop` ends the worker within its grace period.
+Several loops side by side, each of which outlives the database: the heart, the claims, the notices, the schedules, the parked
+runs, maintenance. Runs are tasks beside them, so an outage of the queue does not touch a run that can wait it out. Called by
+`kasparro worker` and `kasparro up`, which own the signals: setting `stop` ends the worker within its grace period.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where every request to a source waits for its turn: one gate for a source that is read, all its requests through it, in order.
 
-What is declared (rate, budget) is asked of the `Limits`, which other processes share. The rest that a source asks for is kept here,
-for who asks it meanwhile, and there, for everybody else and for later.
+What is declared (rate, budget) is asked of the `Limits`, which other processes share. The rest that a source asks for is kept
+here, for who asks it meanwhile, and there, for everybody else and for later.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How long an answer asks us to wait: its headers in, seconds out.
 
 - `Retry-After` (RFC 9110): seconds, or a date.
-- `RateLimit` and `RateLimit-Policy` (the IETF's draft): by name, requests left (`r`) and seconds until there are more (`t`), quota (`q`)
-  and window (`w`).
-- `RateLimit-Remaining` and `-Reset` (its older drafts), `X-RateLimit-...`: requests left; seconds, a moment of the epoch or a date.
+- `RateLimit` and `RateLimit-Policy` (the IETF's draft): by name, requests left (`r`) and seconds until there are more (`t`),
+  quota (`q`) and window (`w`).
+- `RateLimit-Remaining` and `-Reset` (its older drafts), `X-RateLimit-...`: requests left; seconds, a moment of the epoch, a date.
 
 Moments are taken by the source's own clock, which `Date` tells: it may not go like ours.
 """

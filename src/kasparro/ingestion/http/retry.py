@@ -1,7 +1,7 @@
 """Requests tried again: what may fail for a passing reason in, its result or its last error out.
 
-Only a `TransientSourceError` is tried again: within base, 2 x base, 4 x base ..., by chance and never above `max`; not earlier than
-the source asks for, which holds for all requests to it (see `gate`); and not once `total` is over.
+Only a `TransientSourceError` is tried again: within base, 2 x base, 4 x base ..., by chance and never above `max`; not earlier
+than the source asks for, which holds for all requests to it (see `gate`); and not once `total` is over.
 """
 
 from __future__ import annotations
