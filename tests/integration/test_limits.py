@@ -95,7 +95,7 @@ FIELDS = ("interval", "tolerance", "budget", "period")
 
 
 async def test_processes_that_share_a_limit_keep_it_together(database_url):
-    """Three processes ask for 20 turns each. What was let through is noted by the database, in the order it happened."""
+    """Two processes ask for 20 turns each. What was let through is noted by the database, in the order it happened."""
     declared = {"requests": "40", "per": "1s"}
     distance = 26_250  # a second and its slack, in 40 parts
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -104,14 +104,16 @@ async def test_processes_that_share_a_limit_keep_it_together(database_url):
             await asyncio.create_subprocess_exec(
                 sys.executable, str(PROCESS), database_url, *declared.values(), "20"
             )
-            for _ in range(3)
+            for _ in range(2)
         ]
-        assert [await process.wait() for process in asked] == [0, 0, 0]
+        assert [await process.wait() for process in asked] == [0, 0]
         sent = connection.execute("SELECT sent_at, decided_at FROM audit ORDER BY id").fetchall()
-    assert len(sent) == 60
+    assert len(sent) == 40
     apart = [later[0] - earlier[0] for earlier, later in itertools.pairwise(sent)]
     assert min(apart) >= timedelta(microseconds=distance)
-    assert all(sent_at <= decided_at for sent_at, decided_at in sent), "nothing is let through before its time"
+    assert all(sent_at <= decided_at for sent_at, decided_at in sent), (
+        "nothing is let through before its time"
+    )
 
 
 async def test_many_who_ask_at_the_same_instant_get_one_turn(database_url):
@@ -132,7 +134,7 @@ async def test_a_budget_is_the_same_for_all_and_outlives_who_spent_it(database_u
         [standing] = await restarted.standings([policy])
         assert (standing.used, standing.explanation) == (
             3,
-            "not asked before 2026-05-05 00:00:00 UTC: its budget is used up",
+            "not asked before 2026-05-05 00:00:00 UTC: its budget of requests is used up",
         )
         clock.at = blocked.until
         assert await restarted.turn(policy) is None

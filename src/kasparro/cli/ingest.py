@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -34,6 +35,10 @@ def ingest(
     full: Annotated[
         bool, typer.Option("--full", help="Fetch from the beginning, whatever the checkpoint says.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Ask also a source that is parked or left alone because it failed."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Ingest sources now, in the foreground.
@@ -46,23 +51,30 @@ def ingest(
         raise ConfigurationError("no source is enabled", hint="Name one, or set enabled: true in the catalog")
 
     async def work(stop: Stop) -> int:
-        return await _ingest(settings, url, names, stop, full=full, as_json=as_json)
+        return await _ingest(settings, url, names, stop, Options(full, force, as_json))
 
     with database_url(settings) as url:
         raise typer.Exit(run_stoppable(work, Second.CANCEL))
 
 
-async def _ingest(
-    settings: Settings, url: str, names: Sequence[str], stop: Stop, *, full: bool, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    full: bool
+    force: bool
+    as_json: bool
+
+
+async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop, options: Options) -> int:
     async with runtime_for(settings, url, migrate=True) as runtime:
         with progress(names) as observe:
 
             async def run(source: str) -> RunReport:
-                return await runtime.ingestion.ingest(source, full=full, observe=observe, stop=stop.event)
+                return await runtime.ingestion.ingest(
+                    source, full=options.full, force=options.force, observe=observe, stop=stop.event
+                )
 
             ended = await run_each(names, run, stop.event)
-        await show(runtime, ended, as_json=as_json)
+        await show(runtime, ended, as_json=options.as_json)
     return int(any(one.failed for one in ended))
 
 

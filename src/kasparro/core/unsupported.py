@@ -26,9 +26,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("auth",), "oauth2_client_credentials"
     if _type(source.get("pagination")) == "auto":
         yield ("pagination",), "auto"
-    limit = source.get("rate_limit")
-    if isinstance(limit, Mapping) and limit.get("budget"):
-        yield ("rate_limit", "budget"), "a request budget"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable

@@ -15,7 +15,7 @@ from kasparro.core.errors import CircuitOpen, SourceParked, StorageError, Transi
 from kasparro.ingestion.http.gate import Gate
 from kasparro.ingestion.ports import Source
 from kasparro.schemas.ingest import Cursor, Page
-from kasparro.schemas.limits import Because, Start
+from kasparro.schemas.limits import Because
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,10 @@ class PoliteSource:
         """Raise `SourceParked` or `CircuitOpen` if it must not be asked; else how often it has failed in a row."""
         start = await self._gate.limits.begin(self._gate.policy)
         if start.blocked is not None and start.blocked.because is Because.CIRCUIT:
-            raise CircuitOpen(_open(start), hint="`kasparro ingest --force` asks now")
+            raise CircuitOpen(
+                f"not asked before {start.blocked.moment}: it failed {start.failures} times in a row ({start.failure})",
+                hint="`kasparro ingest --force` asks now",
+            )
         self._gate.park_if_long(start.blocked)
         self._gate.probing = start.probe
         return start.failures
@@ -81,8 +84,3 @@ class PoliteSource:
                 failures=start.failures,
                 reason=start.failure,
             )
-
-
-def _open(start: Start) -> str:
-    until = f"{start.blocked.until:%Y-%m-%d %H:%M:%S} UTC" if start.blocked else "later"
-    return f"not asked before {until}: it failed {start.failures} times in a row ({start.failure})"

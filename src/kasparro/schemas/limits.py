@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
-from kasparro.core.durations import CalendarPeriod, format_duration
+from kasparro.core.durations import CalendarPeriod
 from kasparro.core.etl_config import PARK_AFTER, ApiSource, RateLimit, SourceDeclaration
 
 NONE: Final = timedelta(0)
@@ -38,6 +38,14 @@ class Because(StrEnum):
     REST = "rest"
     BUDGET = "budget"
     CIRCUIT = "circuit"
+
+
+REASONS: Final = {
+    Because.RATE: "its rate limit allows no request earlier",
+    Because.REST: "it asked to be left alone until then",
+    Because.BUDGET: "its budget of requests is used up",
+    Because.CIRCUIT: "it failed too often in a row",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +91,6 @@ class Policy:
             blocked.because is Because.CIRCUIT or blocked.seconds > self.park_after.total_seconds()
         )
 
-    @property
-    def spent(self) -> str:
-        """What is said of a budget that is used up."""
-        length = self.period if isinstance(self.period, CalendarPeriod) else format_duration(self.period)
-        return f"its budget of {self.budget:,} requests in one {length} is used up"
-
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -97,6 +99,10 @@ class Blocked:
     seconds: float
     until: datetime
     because: Because
+
+    @property
+    def moment(self) -> str:
+        return f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +130,9 @@ class Standing:
         """Why the source is not asked, and until when; empty when it may be."""
         if self.blocked is None:
             return ""
-        reasons = {
-            Because.RATE: "its rate limit allows no request",
-            Because.REST: "it asked to be left alone",
-            Because.BUDGET: "its budget is used up",
-            Because.CIRCUIT: f"it failed {self.failures} times in a row ({self.failure})",
-        }
-        return f"not asked before {self.blocked.until:%Y-%m-%d %H:%M:%S} UTC: {reasons[self.blocked.because]}"
+        failed = f"it failed {self.failures} times in a row ({self.failure})"
+        reason = failed if self.blocked.because is Because.CIRCUIT else REASONS[self.blocked.because]
+        return f"not asked before {self.blocked.moment}: {reason}"
 
 
 def circuit_rest(failures: int) -> timedelta | None:

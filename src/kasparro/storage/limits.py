@@ -8,7 +8,7 @@ granted: it is waited for as the rest of a run waits for it, and what is repeate
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 
 from kasparro.core.database import Database
 from kasparro.core.durations import CalendarPeriod
-from kasparro.core.etl_config import SourceName
+from kasparro.core.etl_config import SourceDeclaration, SourceName
 from kasparro.schemas.limits import (
     CIRCUIT_AFTER,
     LONGEST_PAUSE,
@@ -183,6 +183,11 @@ class PostgresLimits:
         async with self._database.driver_transaction() as connection:
             found = [(policy, await _row(connection, LOOK, self._values(policy))) for policy in policies]
         return [_standing(policy, row) for policy, row in found]
+
+    async def of(self, sources: Mapping[str, SourceDeclaration]) -> dict[str, Standing]:
+        """How the limits of *sources* stand, by source."""
+        found = await self.standings([Policy.of(declared) for declared in sources.values()])
+        return dict(zip(sources, found, strict=True))
 
     async def _done(self, policy: Policy, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
         async def once() -> Answer:

@@ -15,7 +15,6 @@ from kasparro.core.unsupported import unsupported
         ({"pagination": {"type": "auto"}}, "pagination", "auto"),
         ({"pagination": "auto"}, "pagination", "auto"),
         ({"incremental": {"field": "x"}}, "incremental", "incremental"),
-        ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
         ({"ignore_changes": ["x"]}, "ignore_changes", "ignoring changes"),
@@ -43,7 +42,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         },
         {
             "ignore_changes": [],
-            "rate_limit": {"requests": "5", "concurrency": "4"},
+            "rate_limit": {"requests": "5", "concurrency": "4", "budget": {"requests": "1"}},
             "entity": None,
             "incremental": None,
         },

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from kasparro.core.durations import CalendarPeriod
 from kasparro.core.etl_config import ApiSource, CsvSource
 from kasparro.ingestion.limits import LocalLimits, State, take
-from kasparro.schemas.limits import CIRCUIT_AFTER, FIRST_REST, LONGEST_REST, PROBE, Because, Policy, circuit_rest
+from kasparro.schemas.limits import (
+    CIRCUIT_AFTER,
+    FIRST_REST,
+    LONGEST_REST,
+    PROBE,
+    Because,
+    Policy,
+    circuit_rest,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +84,9 @@ def test_without_a_burst_requests_pass_exactly_when_their_distance_is_kept(reque
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(50, 5_000))
-def test_a_source_that_rested_may_be_asked_a_whole_burst_at_once_and_then_at_its_pace(requests, burst, per_ms):
+def test_a_source_that_rested_may_be_asked_a_whole_burst_at_once_and_then_at_its_pace(
+    requests, burst, per_ms
+):
     burst = min(burst, requests)
     declared = policy(requests=requests, burst=burst, per=f"{per_ms}ms")
     at_once = let_through(declared, [timedelta(0)] * (burst + 3))

@@ -23,12 +23,10 @@ from kasparro.ingestion.files.streamed import StreamedFile
 from kasparro.ingestion.files.web_client import Answer, Version, WebClient, check_version
 from kasparro.ingestion.http.client import open_session
 from kasparro.ingestion.http.credentials import credentials_of
-from kasparro.ingestion.http.gate import Gate, Waiting
+from kasparro.ingestion.http.gate import Waiting, open_gate
 from kasparro.ingestion.http.origin import parse_url
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import with_retries
-from kasparro.ingestion.limits import LocalLimits
-from kasparro.schemas.limits import Policy
 
 _BUFFER_BYTES: Final = 256 * 1024
 _FIRST_BYTES: Final = 1024 * 1024
@@ -79,7 +77,7 @@ class _Reading:
         self._credentials = credentials_of(file.auth)
         self._stack = AsyncExitStack()
         self._waiting = Waiting()
-        self._gate = Gate(Policy(file.place), LocalLimits(), self._waiting)
+        self._gate = open_gate()
         self._loop = LoopThread()
         self._client = self._loop.run(self._connect())
         self._answer: Answer | None = None

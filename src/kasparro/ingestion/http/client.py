@@ -28,7 +28,7 @@ from kasparro.core.errors import (
 from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.gate import Gate
+from kasparro.ingestion.http.gate import Gate, open_gate
 from kasparro.ingestion.http.origin import resolve_link
 from kasparro.ingestion.http.query import with_query
 from kasparro.ingestion.http.quota import asked_wait, quota_wait
@@ -77,7 +77,7 @@ class HttpClient:
     credentials: Credentials
     redact: Redactor
     timeout: float
-    gate: Gate
+    gate: Gate = field(default_factory=open_gate)
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
 

@@ -20,7 +20,7 @@ from kasparro.core.errors import SourceParked
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.limits import LocalLimits
 from kasparro.ingestion.ports import Limits
-from kasparro.schemas.limits import LONGEST_PAUSE, Because, Blocked, Policy
+from kasparro.schemas.limits import LONGEST_PAUSE, REASONS, Because, Blocked, Policy
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class Gate:
     def park_if_long(self, blocked: Blocked | None) -> None:
         """Raise `SourceParked` if that is too long to wait for within a run."""
         if blocked is not None and self.policy.too_long(blocked):
-            _park(blocked, self.policy)
+            _park(blocked)
 
     def park_if_resting(self) -> None:
         """Raise `SourceParked` if the source asked for a rest that is too long to wait for."""
@@ -96,6 +96,11 @@ class Gate:
         return Blocked(left, self._rest_until, Because.REST) if left > 0 else None
 
 
+def open_gate() -> Gate:
+    """One for requests to which nothing was declared and that nobody shares; it holds them up when they are told to wait."""
+    return Gate(Policy("requests"), LocalLimits(), Waiting())
+
+
 def local_gate(declaration: SourceDeclaration, waiting: Waiting | None = None) -> Gate:
     """One whose limits hold in this process only."""
     waiting = waiting or Waiting()
@@ -106,14 +111,9 @@ def gate_of(declaration: SourceDeclaration, limits: Limits, waiting: Waiting) ->
     return Gate(Policy.of(declaration), limits, waiting)
 
 
-def _park(blocked: Blocked, policy: Policy) -> NoReturn:
-    reasons = {
-        Because.RATE: "its rate limit allows no request before",
-        Because.REST: "it asked to be left alone until then",
-        Because.BUDGET: policy.spent,
-    }
+def _park(blocked: Blocked) -> NoReturn:
     raise SourceParked(
-        f"parked until {blocked.until:%Y-%m-%d %H:%M:%S} UTC: {reasons[blocked.because]}",
+        f"parked until {blocked.moment}: {REASONS[blocked.because]}",
         resume_at=blocked.until,
         asked=blocked.because is Because.REST,
         hint="A worker goes on then by itself; `kasparro ingest --force` forgets what the source asked for",
