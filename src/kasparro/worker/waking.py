@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -16,9 +17,12 @@ from kasparro.core.etl_config import Catalog
 from kasparro.schemas.limits import Policy
 from kasparro.storage.ingest_jobs import Occupied
 from kasparro.storage.parked_runs import ParkedRun, ParkedRuns
-from kasparro.worker.schedules import LONGEST_SLEEP, Limits
+from kasparro.worker.schedules import Limits
 
 log = structlog.get_logger(__name__)
+
+LONGEST_SLEEP: Final = 5.0
+"""A run that was parked since the last look, by whatever process, is noticed after so many seconds."""
 
 
 class Waker:

@@ -99,20 +99,22 @@ class HttpClient:
         with translated(place, self.redact):
             try:
                 async with asyncio.timeout(self.timeout), self._send(request) as raw:
-                    await self._heed(raw)
-                    return await self._receive(request, raw)
+                    wait = self._wait_after(raw)
+                    self.gate.hold(wait)
+                    answer = await self._receive(request, raw)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
                 raise TransientSourceError(
                     message, hint="A longer `timeout` or smaller pages may help"
                 ) from error
-
-    async def _heed(self, raw: aiohttp.ClientResponse) -> None:
-        """Have the next request wait for what a good answer says of it: no requests left, or not to follow at once."""
-        read = asked_wait if raw.status in _REDIRECTS else quota_wait
-        wait = read(raw.headers, self.now()) if raw.ok else None
         if wait:
             await self.gate.rest(wait)
+        return answer
+
+    def _wait_after(self, raw: aiohttp.ClientResponse) -> float:
+        """Seconds that the next request has to wait, by what *raw* says of it."""
+        read = quota_wait if raw.ok and raw.status not in _REDIRECTS else asked_wait
+        return read(raw.headers, self.now()) or 0.0
 
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:

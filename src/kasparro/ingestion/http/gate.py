@@ -39,7 +39,10 @@ class Waiting:
 
 
 class Gate:
-    """`passed` before each request, `rest` when an answer asks for it. A wait that is too long parks the source."""
+    """`passed` before each request; `rest` when an answer asks for it, or `hold` where that must not wait for the others' limits.
+
+    A wait that is too long parks the source.
+    """
 
     def __init__(self, policy: Policy, limits: Limits, waiting: Waiting) -> None:
         self.policy = policy
@@ -63,12 +66,16 @@ class Gate:
                 ):  # slept is slept, whatever was done to the clock meanwhile
                     self._rest_until = None
 
+    def hold(self, seconds: float) -> None:
+        """Let no request pass here for so many *seconds*, from now on."""
+        until = self._waiting.now() + timedelta(seconds=min(seconds, LONGEST_PAUSE.total_seconds()))
+        if seconds and (self._rest_until is None or until > self._rest_until):
+            self._rest_until = until
+
     async def rest(self, seconds: float) -> None:
         """Let nobody ask this source for so many *seconds*."""
-        until = self._waiting.now() + timedelta(seconds=min(seconds, LONGEST_PAUSE.total_seconds()))
-        if self._rest_until is None or until > self._rest_until:
-            self._rest_until = until
-            await self.limits.rest(self.policy, seconds)
+        self.hold(seconds)
+        await self.limits.rest(self.policy, seconds)
 
     def park_if_long(self, blocked: Blocked | None) -> None:
         """Raise `SourceParked` if that is too long to wait for within a run."""
