@@ -43,6 +43,7 @@ from kasparro.core.errors import (
 )
 from kasparro.ingestion.http.client import HttpClient, Request, open_session
 from kasparro.ingestion.http.credentials import Credentials
+from kasparro.ingestion.http.gate import local_gate
 from kasparro.ingestion.http.origin import parse_url
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.sources.api import ApiPages
@@ -755,6 +756,32 @@ async def test_after_the_last_request_of_a_quota_the_next_one_waits_instead_of_b
         declaration = declare(api.url, pagination={"type": "page"}, rate_limit={"concurrency": 1})
         assert len(await fetch(declaration, waiting=naps.waiting())) == 4
     assert asked == [0.0, 0.0, 17.0, 17.0]
+
+
+async def test_others_wait_from_the_moment_the_header_has_come_and_not_only_the_body():
+    naps, body = Naps(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/second":
+            return json_answer([])
+        answer = web.StreamResponse(headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "17"})
+        await answer.prepare(request)
+        await body.wait()
+        await answer.write(b"[]")
+        return answer
+
+    async with serve(handler) as api, open_session() as session:
+        gate = local_gate(declare(api.url), naps.waiting())
+        home = parse_url(api.url)
+        client = HttpClient(session, home, Credentials(""), Redactor([]), timeout=30, gate=gate)
+        first = asyncio.create_task(client.fetch(Request(home / "first")))
+        async with asyncio.timeout(20):
+            while not gate.resting:  # noqa: ASYNC110  # the client tells nobody that a header has come
+                await asyncio.sleep(0.001)
+        await client.fetch(Request(home / "second"))
+        assert naps.taken == [17.0]
+        body.set()
+        await first
 
 
 async def test_a_redirect_that_asks_for_a_rest_is_followed_after_it():

@@ -334,8 +334,10 @@ async def test_a_run_by_hand_takes_the_place_of_one_that_was_to_be_woken(databas
     api, clock = Api({2: too_many(3600)}), Clock()
     async with serve(api) as server, process(database_url, clock, things(server.url)) as place:
         await place.service.ingest("things")
-        clock.at += HOUR
         [parked] = await ParkedRuns(place.database).of([THINGS])
+        await place.service.ingest("things")
+        assert await ParkedRuns(place.database).resume(parked) is None, "a later one is parked now"
+        clock.at += HOUR
         await place.service.ingest("things")
         assert await ParkedRuns(place.database).resume(parked) is None
         run_id = await place.jobs.request_run(THINGS, Trigger.API)

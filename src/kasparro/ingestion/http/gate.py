@@ -86,6 +86,10 @@ class Gate:
         """Raise `SourceParked` if the source asked for a rest that is too long to wait for."""
         self.park_if_long(self._resting())
 
+    @property
+    def resting(self) -> bool:
+        return self._resting() is not None
+
     def now(self) -> datetime:
         return self._waiting.now()
 

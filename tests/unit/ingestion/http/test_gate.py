@@ -36,7 +36,7 @@ class Clock:
 
 
 class Limits(LocalLimits):
-    """Counts what it is asked; *meanwhile* is done while a turn is being asked for."""
+    """Counts what it is asked; *meanwhile* is done while the answer to a turn is on its way."""
 
     def __init__(self, now):
         super().__init__(now)
@@ -46,10 +46,11 @@ class Limits(LocalLimits):
 
     async def turn(self, policy: Policy) -> Blocked | None:
         self.turns += 1
+        answer = await super().turn(policy)
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
-        return await super().turn(policy)
+            meanwhile()
+        return answer
 
     async def rest(self, policy: Policy, seconds: float) -> datetime:
         self.rests.append(seconds)
@@ -97,7 +98,7 @@ async def test_a_rest_is_kept_by_all_who_ask_and_told_to_the_others():
 async def test_a_rest_that_is_asked_for_while_a_turn_is_given_is_kept():
     clock = Clock()
     guarded, limits = gate(clock, requests=100, per="1s")
-    limits.meanwhile = lambda: guarded.rest(30)
+    limits.meanwhile = lambda: guarded.hold(30)
     await guarded.passed()
     assert clock.at == NOON + timedelta(seconds=30)
 
