@@ -144,6 +144,18 @@ async def test_a_budget_is_the_same_for_all_and_outlives_who_spent_it(database_u
         assert await restarted.turn(policy) is None
 
 
+async def test_a_clock_that_is_set_back_costs_one_distance(database_url):
+    clock, policy = Clock(), Policy("x", interval=timedelta(seconds=10))
+    async with limits_at(database_url, clock) as limits:
+        assert await limits.turn(policy) is None
+        clock.at -= timedelta(hours=1)
+        blocked = await limits.turn(policy)
+        assert blocked is not None
+        assert blocked.seconds == 10
+        clock.at += timedelta(seconds=10)
+        assert await limits.turn(policy) is None
+
+
 async def test_a_rest_that_one_process_was_asked_for_holds_for_the_others(database_url):
     clock, policy = Clock(), Policy("group:api", grouped=True)
     async with limits_at(database_url, clock) as told, limits_at(database_url, clock) as other:
