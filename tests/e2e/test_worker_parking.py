@@ -41,7 +41,8 @@ async def test_a_worker_parks_a_source_and_goes_on_with_it_without_being_asked(d
 
             async def both() -> list[RunSummary] | None:
                 runs = await runtime.history.runs(5)
-                return runs if len(runs) > 1 and all(run.end_time for run in runs) else None
+                done = len(runs) > 1 and all(run.end_time for run in runs)
+                return runs if done and "resumes" in runs[0].metadata else None
 
             resumed, parked = await eventually(both)
     assert (parked.run_id, parked.status, parked.records_inserted) == (first, RunStatus.PARTIAL, 1)

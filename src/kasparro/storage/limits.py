@@ -35,6 +35,8 @@ Connection = AsyncConnection[Any]
 
 PREPARE: Final = "INSERT INTO source_limit (name) VALUES (%(name)s) ON CONFLICT (name) DO NOTHING"
 
+KNOWN: Final = "SELECT name FROM source_limit WHERE name = ANY(%(names)s)"
+
 _ROW: Final = "SELECT * FROM source_limit WHERE name = %(name)s"
 
 _JUDGED: Final = """
@@ -181,8 +183,14 @@ class PostgresLimits:
     async def standings(self, policies: Sequence[Policy]) -> list[Standing]:
         """How the limits of *policies* stand, in one snapshot; nothing is changed or waited for."""
         async with self._database.driver_transaction() as connection:
-            found = [(policy, await _row(connection, LOOK, self._values(policy))) for policy in policies]
-        return [_standing(policy, row) for policy, row in found]
+            cursor = await connection.execute(KNOWN, {"names": [policy.name for policy in policies]})
+            known = {name for (name,) in await cursor.fetchall()}
+            rows = {
+                policy: await _row(connection, LOOK, self._values(policy))
+                for policy in policies
+                if policy.name in known
+            }
+        return [_standing(policy, rows.get(policy)) for policy in policies]
 
     async def of(self, sources: Mapping[str, SourceDeclaration]) -> dict[str, Standing]:
         """How the limits of *sources* stand, by source."""
