@@ -11,7 +11,7 @@ import pytest
 from kasparro.api.problems import HTTP_CODES, rule_of
 from kasparro.core import errors
 from kasparro.core.errors import KasparroError, RequestError
-from kasparro.schemas.ingest import RejectReason
+from kasparro.schemas.ingest import NoticeCode, RejectReason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 ROW = re.compile(r"^\| `(?P<code>\w+)` \|(?P<cells>.*)\|$", re.MULTILINE)
@@ -48,8 +48,12 @@ def test_every_reason_is_documented_and_every_documented_reason_exists():
     assert set(rows("Why records are rejected")) == {reason.value for reason in RejectReason}
 
 
+def test_every_notice_is_documented_and_every_documented_notice_exists():
+    assert set(rows("Notices")) == {code.value for code in NoticeCode}
+
+
 def test_every_code_and_reason_says_what_it_means_and_what_to_do():
-    for table in (rows("Error codes"), rows("Why records are rejected")):
+    for table in (rows("Error codes"), rows("Why records are rejected"), rows("Notices")):
         assert [code for code, cells in table.items() if not all(cells)] == []
 
 

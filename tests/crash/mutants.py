@@ -17,10 +17,10 @@ from psycopg.types.json import Jsonb
 from kasparro.core import database_errors
 from kasparro.core.clock import now
 from kasparro.core.errors import SourceError, StorageError
+from kasparro.ingestion import prepare
 from kasparro.ingestion.ports import Source
 from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
 from kasparro.storage import leases, ledger, writes
-from kasparro.storage.commit_order import Stage
 from kasparro.storage.ingest_store import PostgresSession
 
 ONLY_THE_CURSOR: Final = (
@@ -63,7 +63,7 @@ def checkpoint_first(_: float) -> None:
 
 
 def data_first_without_key(_: float) -> None:
-    async def known(self: PostgresSession, records: Sequence[Keyed]) -> Stored:
+    async def known(self: PostgresSession, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         return dict.fromkeys(range(len(records)))
 
     async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
@@ -187,26 +187,8 @@ def no_retry_of_conflicts(_: float) -> None:
 
 
 def last_write_wins(_: float) -> None:
-    """Holds the first batch back and writes it last, over what has come since; nobody asks which is newer."""
-    leases.ADVANCE = leases.ADVANCE.replace("AND batch_seq = %(batch_seq)s", "")
-    written_over()
-    anywhere()
-    held: list[tuple[Batch, int | None]] = []
-
-    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
-        if place == 0:
-            held.append((batch, version))
-            for stage in (Stage.DATASET, Stage.RAW):
-                async with self._order.in_turn(stage, place):
-                    pass
-            return batch.counters
-        if not batch.complete:
-            return await real_commit(self, place, batch, version)
-        await real_commit(self, place, replace(batch, complete=False), version)
-        late, older = held[0]
-        return await real_commit(self, place, replace(late, cursor=None, complete=True), older)
-
-    PostgresSession._commit = commit
+    """Takes what comes last for the newest; nobody asks which is newer."""
+    prepare.is_older = lambda _read, _one, _than: False
 
 
 def succeeded_too_early(_: float) -> None:

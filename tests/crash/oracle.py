@@ -39,7 +39,7 @@ class Row:
 
     def as_json(self) -> dict[str, object]:
         identity = {} if self.id is None else {"id": self.id}
-        return identity | {"name": self.name, "when": self.when}
+        return identity | {"name": self.name, "when": self.when, "version": self.version}
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Oracle:
         rows = self.rows if generation == 2 else self.before
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", "name", "when"])
-        writer.writerows(["" if row.id is None else row.id, row.name, row.when] for row in rows)
+        writer.writerow(["id", "name", "when", "version"])
+        writer.writerows(["" if row.id is None else row.id, row.name, row.when, row.version] for row in rows)
         return text.getvalue()
 
 
@@ -114,6 +114,8 @@ def after(rows: Sequence[Row], base: State) -> State:
     dataset, raw, rejected = dict(base.dataset), dict(base.raw), set(base.rejected)
     for row in rows:
         if row.id is not None:
+            if version_of(raw.get(str(row.id))) > row.version:
+                continue
             raw[str(row.id)] = row.name
         if row.fits:
             dataset[str(row.id)] = row.name
@@ -121,6 +123,10 @@ def after(rows: Sequence[Row], base: State) -> State:
         else:
             rejected.add(reject_key(row))
     return State(dataset, raw, frozenset(rejected))
+
+
+def version_of(name: str | None) -> int:
+    return 0 if name is None else int(name.rsplit(" ", 1)[1])
 
 
 def small(seed: int = 1) -> Oracle:
@@ -136,6 +142,7 @@ def small(seed: int = 1) -> Oracle:
     rows.insert(repeated + 1, rows[repeated])  # twice in one batch, or in two neighbours
     first = next(row for row in rows[:6] if row.fits)
     rows.insert(len(rows) - 3, Row(first.id, 7))  # later, and newer
+    rows.insert(len(rows) - 1, Row(first.id, 3))  # later still, and older
     return Oracle(tuple(rows), tuple(before))
 
 

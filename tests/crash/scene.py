@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -31,11 +32,16 @@ numbers = itertools.count(1)
 
 @dataclass
 class Upstream:
-    """An API on loopback that serves the pages of an oracle; page `cut` breaks off in its middle."""
+    """An API on loopback that serves the pages of an oracle; page `cut` breaks off in its middle.
+
+    At `/slices` it serves `timed` records by the time in their `at`, and keeps what it was `asked` for.
+    """
 
     pages: list[bytes] = field(default_factory=list)
     cut: int | None = None
     url: str = ""
+    timed: list[dict[str, int]] = field(default_factory=list)
+    asked: list[tuple[int, int, int]] = field(default_factory=list)
 
     def serve(self, oracle: Oracle, generation: int = 2) -> None:
         self.pages = [text_of(page) for page in oracle.pages(PAGE, generation=generation)]
@@ -43,6 +49,11 @@ class Upstream:
 
     def answer(self, number: int) -> bytes:
         return self.pages[number - 1] if number <= len(self.pages) else b"[]"
+
+    def slice(self, since: int, until: int, page: int) -> bytes:
+        self.asked.append((since, until, page))
+        found = [record for record in self.timed if since <= record["at"] < until]
+        return json.dumps(found[(page - 1) * PAGE : page * PAGE]).encode()
 
 
 @contextmanager
@@ -54,8 +65,11 @@ def serving() -> Iterator[Upstream]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            number = int(parse_qs(urlsplit(self.path).query).get("page", ["1"])[0])
-            body = api.answer(number)
+            asked = urlsplit(self.path)
+            query = {name: int(values[0]) for name, values in parse_qs(asked.query).items()}
+            number = query.get("page", 1)
+            bounds = query.get("since", 0), query.get("until", 0)
+            body = api.slice(*bounds, number) if asked.path == "/slices" else api.answer(number)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -95,7 +109,7 @@ class Scene:
     @property
     def place(self) -> str:
         match self.kind:
-            case "api":
+            case "api" | "sliced":
                 return self.upstream.url
             case "csv":
                 return str(self.folder / "things.csv")

@@ -58,7 +58,17 @@ NEVER_ENDED = NEVER_BEGUN
 QUICK = Pace(heartbeat=0.1, silent_for=0.8, poll=0.1, maintenance=0.1, busy=0.1, backoff=0.2, grace=20.0)
 
 QUICKLY = {"attempts": 2, "base": "10ms", "max": "10ms"}
+INCREMENTAL = {"field": "version", "format": "integer"}
 MAP = {"title": "name", "published_at": "when"}
+SLICED = "sliced"
+SLICES = {
+    "incremental": {"field": "at", "format": "epoch_s", "param": "since", "initial": "1000", "step": "10s"}
+    | {"end_param": "until", "end": "1060"},
+    "pagination": {"type": "page", "param": "page", "start": 1},
+    "rate_limit": {"concurrency": 2},
+    "retry": QUICKLY,
+}
+COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL}
 
 
 @dataclass(frozen=True)
@@ -83,14 +93,15 @@ class Orders:
 
 
 def declaration(orders: Orders) -> SourceDeclaration:
+    if orders.kind == SLICED:
+        return ApiSource.model_validate(COMMON | SLICES | {"url": f"{orders.place}/slices"})
     if orders.kind == SourceKind.API:
         pages = {"type": "page", "param": "page", "start": 1}
-        return ApiSource.model_validate(
-            {"name": NAME, "url": f"{orders.place}/items", "pagination": pages, "map": MAP, "retry": QUICKLY}
-        )
+        address = {"url": f"{orders.place}/items", "pagination": pages, "retry": QUICKLY}
+        return ApiSource.model_validate(COMMON | address)
     if orders.kind == SourceKind.CSV:
-        return CsvSource.model_validate({"name": NAME, "path": orders.place, "key": ["id"], "map": MAP})
-    return StreamSource.model_validate({"name": NAME, "url": "https://stream.test/things", "map": MAP})
+        return CsvSource.model_validate(COMMON | {"path": orders.place, "key": ["id"]})
+    return StreamSource.model_validate(COMMON | {"url": "https://stream.test/things"})
 
 
 def run(orders: Orders) -> None:

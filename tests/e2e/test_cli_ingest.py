@@ -36,6 +36,23 @@ def test_a_source_is_ingested_shown_and_ingested_again_without_a_change(kasparro
     assert (checkpoint["source"], checkpoint["record_count"]) == ("airports", 12)
 
 
+def test_a_run_is_shown_with_its_notices(kasparro, database_url):
+    kasparro.catalog(CSV.format(name="airports"))
+    kasparro.csv("airports", 1)
+    (run,) = kasparro.json("ingest")
+    notice = {"code": "late_records", "message": "3 came late", "details": {"records": 3}, "count": 2}
+    with psycopg.connect(database_url) as connection:
+        added = json.dumps({"notices": [notice]})
+        connection.execute("UPDATE etl_run SET metadata = metadata || %s::jsonb", (added,))
+
+    shown = kasparro.run("runs", "show", run["run_id"]).stdout.splitlines()
+
+    assert [line.split(maxsplit=1) for line in shown if line.startswith("notice")] == [
+        ["notice", "late_records (2 times): 3 came late"]
+    ]
+    assert kasparro.json("runs", "show", run["run_id"])["metadata"]["notices"] == [notice]
+
+
 def test_a_run_that_rejects_records_is_well_and_says_so(kasparro):
     kasparro.catalog(CSV.format(name="airports"))
     kasparro.csv("airports", 9, broken=2)

@@ -41,11 +41,12 @@ from kasparro.core.errors import (
     TruncatedContent,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.client import HttpClient, Request, open_session
+from kasparro.ingestion.http.client import HttpClient, Request
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.gate import local_gate
 from kasparro.ingestion.http.origin import parse_url
 from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.session import open_session
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.schemas.ingest import ApiOrigin, Page, RejectReason
 

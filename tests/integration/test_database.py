@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import text
 
 from ingest_kit import rows
 from kasparro.core.config import Settings
@@ -46,14 +46,11 @@ async def database(database_url):
 async def test_errors_are_sorted_by_what_to_do_about_them(database, statement, error):
     with pytest.raises(error):
         await rows(database, statement)
-    with pytest.raises(error):
-        async with database.transaction() as connection:
-            await connection.execute(text(statement.replace(":", "\\:")))
     assert await rows(database, "SELECT 1") == [(1,)]
 
 
 async def test_a_busy_pool_is_refused_at_the_checkout_deadline(database):
-    async with database.transaction():
+    async with database.driver_transaction():
         with pytest.raises(DatabaseUnavailable, match="busy"):
             await rows(database, "SELECT 1")
 
@@ -84,16 +81,61 @@ async def test_a_server_that_freezes_in_a_transaction_ends_at_our_own_deadline(d
     assert await rows(database, "SELECT 1") == [(1,)]
 
 
-async def test_a_connection_that_froze_in_the_pool_is_replaced_at_the_deadline(database):
+async def test_a_connection_that_froze_in_the_pool_is_replaced_at_the_deadline(database_url):
+    database = Database(database_url, PoolOptions(size=1, overflow=0, statement=0.5, ping_after=0.0))
     ((pid,),) = await rows(database, "SELECT pg_backend_pid()")
     with frozen(pid):
         assert await rows(database, "SELECT pg_backend_pid()") != [(pid,)]
+    await database.close()
+
+
+async def test_the_connection_used_last_goes_out_first_and_the_rest_is_closed_beyond_the_size(database_url):
+    database = Database(database_url, PoolOptions(size=1, overflow=1))
+    async with database.driver_transaction() as first, database.driver_transaction() as second:
+        assert first is not second
+        assert database.pool.in_use == database.pool.limit == 2
+    assert not second.closed  # it came back first and is the one that is kept
+    assert first.closed
+    async with database.driver_transaction() as again:
+        assert again is second
+    await database.close()
+    assert second.closed
+    assert database.pool.in_use == 0
+
+
+async def test_a_connection_left_in_a_transaction_is_not_used_again(database):
+    ((pid,),) = await rows(database, "SELECT pg_backend_pid()")
+    async with database.pool.connection(1.0) as connection:
+        await connection.execute("SELECT 1")
+    assert connection.closed
+    assert await rows(database, "SELECT pg_backend_pid()") != [(pid,)]
+
+
+async def test_who_waits_for_a_connection_gets_the_next_that_is_free(database):
+    waiting = None
+    async with database.driver_transaction():
+        waiting = asyncio.create_task(rows(database, "SELECT 1"))
+        await asyncio.sleep(0)
+        assert database.pool.waiting == 1
+    assert await waiting == [(1,)]
+    assert database.pool.waiting == 0
+
+
+async def test_one_that_is_cancelled_while_waiting_takes_no_place(database):
+    async with database.driver_transaction():
+        waiting = asyncio.create_task(rows(database, "SELECT 1"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert await rows(database, "SELECT 1") == [(1,)]
+    assert (database.pool.in_use, database.pool.waiting) == (0, 0)
 
 
 async def test_a_connection_that_died_in_the_pool_is_replaced_unseen(database, database_url):
     ((pid,),) = await rows(database, "SELECT pg_backend_pid()")
     other = Database(database_url, PoolOptions(size=1))
-    await rows(other, f"SELECT pg_terminate_backend({pid})")
+    await rows(other, f"SELECT pg_terminate_backend({pid}, 5000)")
     await other.close()
     assert await rows(database, "SELECT 1") == [(1,)]
 

@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from ingest_kit import one, rows, writer
+from ingest_kit import ingest, one, rows, writer
 from kasparro.core.config import Settings
-from kasparro.core.errors import ConfigurationError, LeaseHeld, NotFound
+from kasparro.core.errors import ConfigurationError, LeaseHeld, NotFound, PermanentSourceError
 from kasparro.core.etl_config import Catalog, CsvSource, StreamSource
 from kasparro.runtime import ingestion_service
-from kasparro.schemas.events import BatchCommitted, PageFetched, RunEnded, RunStarted
-from kasparro.schemas.ingest import RunCounters, RunStatus, SourceKind, new_run_id
+from kasparro.schemas.events import BatchCommitted, Noticed, PageFetched, RunEnded, RunStarted
+from kasparro.schemas.ingest import (
+    ApiOrigin,
+    Notice,
+    NoticeCode,
+    Page,
+    RawRecord,
+    RunCounters,
+    RunStatus,
+    SourceKind,
+    new_run_id,
+)
 from kasparro.storage.ingest_store import PostgresIngestStore
 
 pytestmark = pytest.mark.anyio
@@ -139,3 +149,32 @@ async def test_the_checkpoint_is_read_and_moved_but_not_during_a_run(service, db
     assert (await service.get_checkpoint("table")).cursor is None
     with pytest.raises(NotFound):
         await service.update_checkpoint("never", None)
+
+
+class Noticing:
+    """Two pages with a record and a notice each; the third fails, and its notice with it."""
+
+    async def pages(self, after):
+        for number in (1, 2, 3):
+            notice = Notice(
+                NoticeCode.LATE_RECORDS, f"said {number}", {"records": number, "max_late": 3 - number}
+            )
+            if number == 3:
+                raise PermanentSourceError("gone")
+            record = RawRecord(b'{"id": %d}' % number, ApiOrigin("http://test/items", number, 0))
+            yield Page([record], {"page": number}, notices=[notice])
+
+
+async def test_notices_are_kept_with_the_batch_they_belong_to_and_counted_by_code(db):
+    events = []
+    report = await ingest(db, Noticing(), batch=1, observe=events.append)
+
+    kept = {"code": "late_records", "message": "said 2", "details": {"records": 3, "max_late": 2}, "count": 2}
+    assert await one(db, "SELECT metadata->'notices' FROM etl_run") == [kept]
+    assert [e.notice.message for e in events if isinstance(e, Noticed)] == ["said 1", "said 2"]
+    assert (report.status, report.counters.inserted) == (RunStatus.FAILED, 2)
+
+
+async def test_a_run_without_notices_has_none_in_its_metadata(service, db):
+    await service.ingest("table")
+    assert await one(db, "SELECT metadata ? 'notices' FROM etl_run") is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg import sql
 
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, one, rows, writer
 from kasparro.core.errors import KeysTaken
@@ -19,7 +20,7 @@ from kasparro.schemas.ingest import (
 )
 from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
 from kasparro.storage.ingest_store import PostgresIngestStore
-from kasparro.storage.lookup import KNOWN
+from kasparro.storage.lookup import KNOWN, NO_PAYLOAD, PAYLOAD
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +92,8 @@ async def test_a_source_that_changed_its_type_overwrites_its_records(database_ur
         )
 
 
-async def test_the_look_up_goes_by_the_index_before_the_table_was_ever_analysed(database_url):
+@pytest.mark.parametrize("payload", [NO_PAYLOAD, PAYLOAD], ids=["hashes", "payloads"])
+async def test_the_look_up_goes_by_the_index_before_the_table_was_ever_analysed(database_url, payload):
     """What `external_id = ANY(...)` does not: PERF figures of it were a tenth."""
     async with writer(database_url) as db:
         await ingest(db, MemorySource([[{"id": i} for i in range(2000)]]), batch=2000)
@@ -102,7 +104,11 @@ async def test_the_look_up_goes_by_the_index_before_the_table_was_ever_analysed(
                 "ids": TextArray(str(i) for i in range(1000)),
                 "hashes": ByteaArray([b"h" * 16] * 1000),
             }
-            statement = "EXPLAIN " + KNOWN.format(table="raw_data_api")
+            statement = sql.SQL("EXPLAIN " + KNOWN).format(
+                table=sql.Identifier("raw_data_api"),
+                columns=sql.SQL("payload_hash, processed, run_id, raw_data"),
+                payload=payload,
+            )
             plan = "\n".join(
                 row[0] for row in await (await connection.execute(statement, parameters)).fetchall()
             )

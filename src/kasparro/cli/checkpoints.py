@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 COLUMNS = [
     *textual("source", "status"),
     *numeric("records", "version"),
-    *textual("last record", "checkpoint (UTC)", "resumes"),
+    *textual("last record", "up to (UTC)", "checkpoint (UTC)", "resumes"),
 ]
 
 
@@ -76,6 +76,7 @@ def _row(checkpoint: CheckpointView) -> list[object]:
         checkpoint.record_count,
         checkpoint.version,
         checkpoint.last_processed_id,
+        checkpoint.last_processed_timestamp,
         checkpoint.checkpoint_timestamp,
         "at the beginning" if checkpoint.cursor is None else "after the checkpoint",
     ]

@@ -14,7 +14,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, Text
 from rich.progress import ProgressColumn as Part
 from rich.text import Text
 
-from kasparro.schemas.events import BatchCommitted, Observer, PageFetched, RunEnded, RunEvent, RunStarted
+from kasparro.schemas.events import (
+    BatchCommitted,
+    Noticed,
+    Observer,
+    PageFetched,
+    RunEnded,
+    RunEvent,
+    RunStarted,
+)
 from kasparro.schemas.ingest import RunReport, RunStatus
 
 log = structlog.get_logger(__name__)
@@ -39,6 +47,8 @@ def log_event(event: RunEvent) -> None:
             log.info("run.started", source=event.source, run_id=event.run_id, resumed=event.resumed)
         case PageFetched():
             log.debug("page.fetched", source=event.source, records=event.records, bytes=event.size)
+        case Noticed():
+            pass  # the runner has logged it
         case BatchCommitted():
             log.debug(
                 "batch.committed", source=event.source, run_id=event.run_id, **event.counters.as_columns()
@@ -95,6 +105,8 @@ class Bars:
                 self._begin(event)
             case PageFetched():
                 self._advance(event)
+            case Noticed():
+                pass  # the log has it
             case BatchCommitted():
                 self._update(event.source, state=f"{event.counters.processed:,} committed")
             case RunEnded():

@@ -62,8 +62,12 @@ def show(
     if as_json:
         print_json(found)
         return
+    notices = found.metadata.pop("notices", [])
     for name, value in found:
         print_line(f"{name:<20} {shown(value)}")
+    for notice in notices:
+        times = f" ({notice['count']:,} times)" if notice["count"] > 1 else ""
+        print_line(f"{'notice':<20} {notice['code']}{times}: {notice['message']}")
 
 
 async def _latest(settings: Settings, url: str, limit: int, which: RunFilter) -> list[RunSummary]:

@@ -59,9 +59,9 @@ def _unreadable(path: Path, message: str, hint: str | None = None) -> Configurat
 def _reading(place: Place) -> Reading:
     """How plain scalars are read below a key of a source: `place` is ("sources", name, key, ...)."""
     match place[2:]:
-        case ("body", *_):
+        case ("body", *_) | ("auth", "body" | "claims", *_):
             return Reading.JSON
-        case ("params" | "map", *_):
+        case ("params" | "map", *_) | ("auth", "params" | "form", *_):
             return Reading.EXACT
         case ("null_values", _):
             return Reading.TEXT

@@ -12,7 +12,6 @@ from typing import Final
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import exc
 
 from kasparro.core.errors import (
     DatabaseConflict,
@@ -62,15 +61,9 @@ RECOVERING: Final = ("is in recovery mode", "is starting up", "not yet accepting
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the driver's and SQLAlchemy's errors into ours."""
+    """Turn the driver's errors into ours."""
     try:
         yield
-    except exc.TimeoutError as error:
-        raise DatabaseUnavailable(
-            "every database connection is busy", hint="Try again in a moment"
-        ) from error
-    except exc.DBAPIError as error:
-        raise _ours(error.orig) from error
     except psycopg.Error as error:
         raise _ours(error) from error
 

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
-from kasparro.core.declarations.auth import (
-    ApiKeyAuth,
-    Auth,
-    BasicAuth,
-    BearerAuth,
-    NoAuth,
-    OAuth2ClientCredentials,
-)
+from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
+from kasparro.core.declarations.incremental import Incremental, read_bound
 from kasparro.core.declarations.limits import CONCURRENCY, PARK_AFTER, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
@@ -38,6 +32,16 @@ from kasparro.core.declarations.sources import (
     SourceDeclaration,
     SourceName,
     StreamSource,
+)
+from kasparro.core.declarations.static_auth import ApiKeyAuth, BasicAuth, BearerAuth, NoAuth
+from kasparro.core.declarations.tls import Tls
+from kasparro.core.declarations.token_auth import (
+    LoginAuth,
+    OAuth2ClientCredentials,
+    OAuth2JwtBearer,
+    OAuth2RefreshToken,
+    SignedJwt,
+    Signing,
 )
 
 __all__ = [
@@ -62,22 +66,31 @@ __all__ = [
     "FieldRule",
     "Incremental",
     "LinkHeaderPagination",
+    "LoginAuth",
     "NextUrlPagination",
     "NoAuth",
     "NoPagination",
     "OAuth2ClientCredentials",
+    "OAuth2JwtBearer",
+    "OAuth2RefreshToken",
     "OffsetPagination",
     "PagePagination",
     "Pagination",
     "RateLimit",
     "Retry",
+    "SignedJwt",
+    "Signing",
     "SourceDeclaration",
     "SourceName",
+    "StaticAuth",
     "Storage",
     "StreamSource",
+    "Tls",
+    "TokenAuth",
     "json_schema",
     "load_catalog",
     "path_kind",
+    "read_bound",
     "split_bucket",
     "split_member",
 ]

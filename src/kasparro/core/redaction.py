@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -15,6 +16,9 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4
 """Shorter values are only known by where they stand: masking every `a` would leave no text."""
+
+PASSING_SECRETS: Final = 64
+"""So many secrets that were given out for a while, such as tokens, are known at once: the newest."""
 
 LONGEST_TEXT: Final = 65_536
 """Characters of a logged value that are looked at, and so the most that can be left of it."""
@@ -64,13 +68,24 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._passing: deque[str] = deque(maxlen=PASSING_SECRETS)
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, value: str) -> None:
         if len(value) < SHORTEST_SECRET or value in self._values:
             return
         self._values |= spellings(value)
-        longest_first = sorted(self._values, key=len, reverse=True)
+        self._compile()
+
+    def add_passing(self, value: str) -> None:
+        if len(value) < SHORTEST_SECRET or value in self._values or value in self._passing:
+            return
+        self._passing.append(value)
+        self._compile()
+
+    def _compile(self) -> None:
+        values = self._values.union(*map(spellings, self._passing))
+        longest_first = sorted(values, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def mask(self, text: str) -> str:
@@ -88,6 +103,11 @@ def register_secret(value: str) -> None:
     else:
         _known.add(unquote(password))
         _known.add(password)
+
+
+def register_passing_secret(value: str) -> None:
+    """Mask *value*, which is replaced by another one some day, until `PASSING_SECRETS` newer ones have come."""
+    _known.add_passing(value)
 
 
 def register_secrets(declared: Any) -> None:

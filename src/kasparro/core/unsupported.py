@@ -12,7 +12,6 @@ from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
 _PRESENT: Final = {
-    "incremental": "incremental ingestion",
     "ignore_changes": "ignoring changes of single fields",
     "entity": "matching records of different sources",
 }
@@ -22,8 +21,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    if _type(source.get("auth")) == "oauth2_client_credentials":
-        yield ("auth",), "oauth2_client_credentials"
     if _type(source.get("pagination")) == "auto":
         yield ("pagination",), "auto"
     if str(source.get("snapshot")).lower() in _TRUE:

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import RunInterrupted
-from kasparro.schemas.ingest import Cursor, Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 PAGES_AHEAD = 2
 
@@ -30,6 +31,9 @@ class Haul:
     cursor: Cursor | None
     complete: bool
     unchanged: int = 0
+    notices: Sequence[Notice] = ()
+    mark: datetime | None = None
+    known_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +54,58 @@ class _End:
 
 @dataclass(slots=True)
 class _Pile:
-    """The pages of the haul being gathered."""
+    """The pages of the haul being gathered. `moved`: there are some, if only empty ones, that the cursor has passed."""
 
     cursor: Cursor | None
+    moved: bool = False
     started: float = 0.0
     records: list[RawRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     unchanged: int = 0
+    notices: list[Notice] = field(default_factory=list)
+    mark: datetime | None = None
+    known_until: int | None = None
 
     def __len__(self) -> int:
         return len(self.records) + len(self.rejects)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(len(self) or self.notices or self.moved)
+
+    def has_no_room_for(self, page: Page, most: int) -> bool:
+        return 0 < len(self) > most - len(page.records)
+
+    def move(self, page: Page) -> None:
+        """All of *page* has been added."""
+        self.cursor, self.mark = page.cursor, page.mark
+        self.moved = self.moved or page.cursor is not None
 
     def add(self, page: Page) -> None:
         self.records.extend(page.records)
         self.rejects.extend(page.rejects)
         self.unchanged += page.unchanged
+        self.notices.extend(page.notices)
+        self.known_until = page.known_until
 
     def take(self, size: int | None = None, *, complete: bool = False) -> Haul:
         """Hand out the first *size* records (`None`: all) and keep the rest."""
-        haul = Haul(self.records[:size], self.rejects, self.cursor, complete, self.unchanged)
+        haul = Haul(
+            records=self.records[:size],
+            rejects=self.rejects,
+            cursor=self.cursor,
+            complete=complete,
+            unchanged=self.unchanged,
+            notices=tuple(self.notices),
+            mark=self.mark,
+            known_until=self.known_until,
+        )
         self.records = [] if size is None else self.records[size:]
         self.rejects = []
         self.unchanged = 0
+        self.notices = []
+        self.moved = False
         return haul
 
 
@@ -85,13 +119,13 @@ async def hauls(
     pile = _Pile(cursor=after)
     async with _fetching(pages, stop) as queue:
         while not isinstance(item := await _next(queue, pile, pace), _End):
-            due = item is None or len(pile) + len(item.records) > pace.records
-            if due and len(pile):
+            due = pile.pending if item is None else pile.has_no_room_for(item, pace.records)
+            if due:
                 yield pile.take()
             if item is not None:
                 for haul in _pile_up(pile, item, pace):
                     yield haul
-        if item.error is None or len(pile):
+        if item.error is None or pile.pending:
             yield pile.take(complete=item.error is None)
         if item.error is not None:
             raise item.error
@@ -99,19 +133,19 @@ async def hauls(
 
 def _pile_up(pile: _Pile, page: Page, pace: Pace) -> Iterator[Haul]:
     """Add *page*. One larger than a haul goes out in parts, and only the last part moves the cursor."""
-    if not len(pile):
+    if not pile.pending:
         pile.started = pace.clock()
     pile.add(page)
     while len(pile.records) > pace.records:
         yield pile.take(pace.records)
-    pile.cursor = page.cursor
+    pile.move(page)
     if len(pile) >= pace.records:
         yield pile.take()
 
 
 async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> Page | _End | None:
     """The next page, the end, or `None` when the interval of a pile that has begun is over."""
-    if not len(pile):
+    if not pile.pending:
         return await queue.get()
     try:
         async with asyncio.timeout(max(0.0, pile.started + pace.seconds - pace.clock())):

@@ -7,6 +7,7 @@ other. Where a row does not fit, nothing comes out, and the records are taken on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
 from typing import Annotated, Any
@@ -28,9 +29,14 @@ Taken = dict[str, list[bool]]
 Converted = Mapping[str, tuple[Any, bool] | None]
 """What each cell becomes and whether that is a change; None where a fallback does not fit."""
 
-Record = msgspec.defstruct(
-    "Record", [(name, Any) for name in ("source", "source_id", *MAPPED_FIELDS, "metadata")], gc=False
-)
+
+def in_jsonb_order(names: Iterable[str]) -> list[str]:
+    """*names* as JSONB keeps the keys of an object, by length and then by bytes: PostgreSQL sorts what comes in another order."""
+    return sorted(names, key=lambda name: (len(encoded := name.encode()), encoded))
+
+
+FIELDS = in_jsonb_order(("source", "source_id", *MAPPED_FIELDS, "metadata"))
+Record = msgspec.defstruct("Record", [(name, Any) for name in FIELDS], gc=False)
 _encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
 _checks: Mapping[str, Callable[[Any], Any]] = {
     name: TypeAdapter(list[Annotated[field.annotation, field]]).validate_python  # type: ignore[name-defined]
@@ -38,6 +44,14 @@ _checks: Mapping[str, Callable[[Any], Any]] = {
     if name != "metadata"
 }
 """DataRecord's own checks, field by field: Pydantic validates a column in a tenth of the time of as many models."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What holds the cells that no mapping took, and the order in which it wants them."""
+
+    names: Sequence[str]
+    metadata: type
 
 
 class ColumnNormaliser:
@@ -58,19 +72,21 @@ class ColumnNormaliser:
         compiled = self._reader(column_names(payloads[0]))
         if array is None or compiled is None:
             return None
-        read, metadata = compiled
+        read, rest = compiled
         try:
             cells = self._with_nulls(read(array))
-            return self._texts([one.external_id for one in keyed], cells, metadata)
+            return self._texts([one.external_id for one in keyed], cells, rest)
         except (msgspec.MsgspecError, UnicodeDecodeError, Unfit, ValidationError):
             return None
 
-    def _compile(self, names: tuple[str, ...]) -> tuple[ReadColumns, type] | None:
+    def _compile(self, names: tuple[str, ...]) -> tuple[ReadColumns, _Rest] | None:
         read = columns_reader(names, exactly=True)
         if read is None or not self._computes <= set(names):
             return None
-        fields = {f"c{number}": name for number, name in enumerate(names)}
-        return read, msgspec.defstruct("Metadata", [(f, Any) for f in fields], rename=fields, gc=False)
+        ordered = in_jsonb_order(names)
+        fields = {f"c{number}": name for number, name in enumerate(ordered)}
+        metadata = msgspec.defstruct("Metadata", [(f, Any) for f in fields], rename=fields, gc=False)
+        return read, _Rest(ordered, metadata)
 
     def _with_nulls(self, columns: Mapping[str, list[str]]) -> Cells:
         nulls = self._nulls
@@ -81,14 +97,19 @@ class ColumnNormaliser:
             for name, column in columns.items()
         }
 
-    def _texts(self, ids: list[str], cells: Cells, metadata: type) -> list[bytes]:
+    def _texts(self, ids: list[str], cells: Cells, rest: _Rest) -> list[bytes]:
         taken: Taken = {}
-        filled = [fill(rule, cells, len(ids), taken) for rule in self._rules]
-        _checks["source_id"](ids)
-        for rule, values in zip(self._rules, filled, strict=True):
-            _checks[rule.name](values)
-        rest = map(metadata, *(_left(column, taken.get(name)) for name, column in cells.items()))
-        texts = _encode_lines(list(map(Record, repeat(self._source), ids, *filled, rest))).split(b"\n")
+        filled = {rule.name: fill(rule, cells, len(ids), taken) for rule in self._rules}
+        for name, values in [("source_id", ids), *filled.items()]:
+            _checks[name](values)
+        left = [_left(cells[name], taken.get(name)) for name in rest.names]
+        columns = {
+            "source": repeat(self._source),
+            "source_id": ids,
+            **filled,
+            "metadata": map(rest.metadata, *left),
+        }
+        texts = _encode_lines(list(map(Record, *map(columns.__getitem__, FIELDS)))).split(b"\n")
         texts.pop()
         return texts
 

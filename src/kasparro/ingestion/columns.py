@@ -61,7 +61,8 @@ def columns_reader(names: Sequence[str], *, exactly: bool) -> ReadColumns | None
 def as_array(payloads: Payloads) -> bytes | None:
     """The payloads as one JSON array, or None when a text in it cannot go where every text goes (a NUL character)."""
     array = b"[" + b",".join(payloads) + b"]"
-    return None if NUL in array else array
+    escapes = b"\\" in array  # which is found ten times as fast
+    return None if escapes and NUL in array else array
 
 
 def piecewise(

@@ -19,7 +19,7 @@ from kasparro.ingestion.batching import Haul
 from kasparro.ingestion.ports import IngestSession
 from kasparro.ingestion.prepare import Identified, Recipe, identify, prepare
 from kasparro.ingestion.run_thread import computed
-from kasparro.schemas.ingest import Batch, Place, RunCounters, Stored
+from kasparro.schemas.ingest import Batch, Notice, Place, RunCounters, Stored
 
 LANES: Final = 2
 """Batches being written at the same time. PostgreSQL spends more on a record than we do: two keep two processors busy."""
@@ -42,11 +42,13 @@ class Lanes:
         recipe: Recipe,
         committed: Callable[[RunCounters], None],
         lanes: int = LANES,
+        tell: Callable[[Notice], None] = lambda _notice: None,
     ) -> None:
         self._session = session
         self._recipe = recipe
         self._committed = committed
         self._lanes = lanes
+        self._tell = tell
         self._under_way: deque[_UnderWay] = deque()
         self._failed = False
 
@@ -66,7 +68,7 @@ class Lanes:
         """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch before."""
         identified = await computed(identify, self._recipe, haul)
         await self._until(lambda: all(batch.keys.isdisjoint(identified.keys) for batch in self._under_way))
-        stored = await self._session.known(identified.records)
+        stored = await self._known(identified)
         batch = await computed(prepare, self._recipe, haul, identified, stored)
         await self._until(lambda: len(self._under_way) < self._lanes)
         writing = self._write(self._session.next_place(), batch, haul, identified, stored)
@@ -90,9 +92,17 @@ class Lanes:
                 if looked_again:
                     raise
                 looked_again = True
-                stored = await self._session.known(identified.records)
+                stored = await self._known(identified)
             batch = await computed(prepare, recipe, haul, identified, stored)
         self._committed(counters)
+        for notice in batch.notices[len(haul.notices) :]:
+            self._tell(notice)
+
+    async def _known(self, identified: Identified) -> Stored:
+        """What is stored, with its text where its version is to be read."""
+        if self._recipe.version is None:
+            return await self._session.known(identified.records)
+        return await self._session.known(identified.records, payloads=True)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         """Wait for the oldest batch under way until *reached*. Its failure is the failure of all behind it."""

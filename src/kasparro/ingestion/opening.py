@@ -5,6 +5,9 @@ from __future__ import annotations
 from kasparro.core.errors import NotSupportedYet
 from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
 from kasparro.ingestion.http.gate import Gate, Waiting, gate_of
+from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
+from kasparro.ingestion.incremental.pages import IncrementalPages
+from kasparro.ingestion.incremental.version import version_reader
 from kasparro.ingestion.limits import LocalLimits
 from kasparro.ingestion.polite import PoliteSource
 from kasparro.ingestion.ports import Facilities, Source
@@ -21,20 +24,32 @@ def open_source(
 ) -> Source:
     """Open what is declared; *page_size* is the most records of a page where the source leaves it to us.
 
-    Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance; tests pass their own.
+    Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance for those that go by a clock.
     """
     waiting = waiting or Waiting()
     limits = facilities.limits if facilities else LocalLimits(waiting.now)
     gate = gate_of(declaration, limits, waiting)
     source = _plain_source(declaration, page_size, gate, waiting)
-    return PoliteSource(ResumableSource(declaration, source), gate)
+    resumable = ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages))
+    return PoliteSource(resumable, gate)
 
 
 def _plain_source(declaration: SourceDeclaration, page_size: int, gate: Gate, waiting: Waiting) -> Source:
     match declaration:
         case ApiSource():
-            return ApiPages(declaration, waiting, gate=gate)
+            return _api(declaration, gate, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
         case StreamSource():
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
+
+
+def _api(declaration: ApiSource, gate: Gate, waiting: Waiting) -> Source:
+    pages, declared, read = (
+        ApiPages(declaration, waiting, gate=gate),
+        declaration.incremental,
+        version_reader(declaration),
+    )
+    if declared is not None and declared.param is not None and read is not None:
+        return IncrementalPages(declaration, declared, read, pages, waiting.now)
+    return ConditionalPages(declaration, pages) if can_be_conditional(declaration) else pages

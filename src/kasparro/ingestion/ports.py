@@ -45,8 +45,10 @@ class IngestSession(Protocol):
         """Where the last committed batch of this source ended, as the database has it now."""
         ...
 
-    async def known(self, records: Sequence[Keyed]) -> Stored:
+    async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         """What is stored of *records*, as far as it is not the very same. No batch under way may hold one of their keys.
+
+        *payloads*: with the texts that are stored, where they differ.
 
         Where a source has nothing stored yet, that is said of all of them without a look; `commit` will notice.
         """

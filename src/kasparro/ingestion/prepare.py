@@ -2,47 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Haul
 from kasparro.ingestion.identity import Identify, identifier
+from kasparro.ingestion.incremental.lateness import NoticeLate, lateness
+from kasparro.ingestion.incremental.version import ReadVersion, is_older, version_reader
 from kasparro.ingestion.normalise import Normalise, normaliser, reject
 from kasparro.ingestion.values import Unfit
-from kasparro.schemas.ingest import Batch, Keyed, Known, Landed, Reject, RejectReason, RunCounters, Stored
+from kasparro.schemas.ingest import (
+    Batch,
+    Keyed,
+    Known,
+    Landed,
+    Notice,
+    Reject,
+    RejectReason,
+    RunCounters,
+    Stored,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A source's declaration, compiled."""
+    """A source's declaration, compiled. `version` is None where records have none."""
 
     identify: Identify
     normalise: Normalise
+    late: NoticeLate
+    version: ReadVersion | None = None
 
     @classmethod
     def of(cls, declaration: SourceDeclaration) -> Recipe:
-        return cls(identifier(declaration), normaliser(declaration))
+        read, declared = version_reader(declaration), declaration.incremental
+        normalise = normaliser(declaration)
+        if declared is not None and read is not None and declared.nulls == "reject":
+            normalise = _rejecting(normalise, _without_version(read, declared.field))
+        return cls(identifier(declaration), normalise, lateness(declaration, read), read)
 
     def without(self, refused: Mapping[str, str]) -> Self:
         """The same, rejecting the records the database has *refused*, for its reasons."""
 
-        def normalise(keyed: Sequence[Keyed]) -> list[Landed | Reject]:
-            fitting = iter(self.normalise([one for one in keyed if one.external_id not in refused]))
-            return [
-                reject(one, Unfit(RejectReason.REFUSED_BY_DATABASE, refused[one.external_id]))
-                if one.external_id in refused
-                else next(fitting)
-                for one in keyed
-            ]
+        def fault(keyed: Keyed) -> Unfit | None:
+            reason = refused.get(keyed.external_id)
+            return None if reason is None else Unfit(RejectReason.REFUSED_BY_DATABASE, reason)
 
-        return replace(self, normalise=normalise)
+        return replace(self, normalise=_rejecting(self.normalise, fault))
+
+
+def _rejecting(normalise: Normalise, fault: Callable[[Keyed], Unfit | None]) -> Normalise:
+    """*normalise* for what has no *fault*; what has one becomes a reject."""
+
+    def rejecting(keyed: Sequence[Keyed]) -> list[Landed | Reject]:
+        faults = [fault(one) for one in keyed]
+        fitting = iter(normalise([one for one, wrong in zip(keyed, faults, strict=True) if wrong is None]))
+        return [
+            next(fitting) if wrong is None else reject(one, wrong)
+            for one, wrong in zip(keyed, faults, strict=True)
+        ]
+
+    return rejecting
+
+
+def _without_version(read: ReadVersion, field: str) -> Callable[[Keyed], Unfit | None]:
+    def fault(keyed: Keyed) -> Unfit | None:
+        if read(keyed.raw.payload) is not None:
+            return None
+        return Unfit(RejectReason.NO_VERSION, "has no time or version that can be read", field)
+
+    return fault
+
+
+_Found = tuple[Keyed, Known]
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A haul with identities: one record per key (the later one won), rejects, and how many lost to a later one."""
+    """A haul with identities: one record per key (the newest one won, or the later), rejects, and how many lost."""
 
     records: Sequence[Keyed]
     keys: frozenset[str]
@@ -55,15 +94,19 @@ def identify(recipe: Recipe, haul: Haul) -> Identified:
     keyed = [one for one in outcomes if isinstance(one, Keyed)]
     rejects = [one for one in outcomes if isinstance(one, Reject)]
     keys = frozenset([one.external_id for one in keyed])
-    records = keyed if len(keys) == len(keyed) else _latest(keyed)
+    records = keyed if len(keys) == len(keyed) else _latest(keyed, recipe.version)
     return Identified(records, keys, [*haul.rejects, *rejects], len(keyed) - len(records))
 
 
-def _latest(keyed: Sequence[Keyed]) -> list[Keyed]:
+def _latest(keyed: Sequence[Keyed], read: ReadVersion | None) -> list[Keyed]:
     latest: dict[str, Keyed] = {}
-    for one in reversed(keyed):
-        latest.setdefault(one.external_id, one)
-    return list(reversed(latest.values()))
+    for one in keyed:
+        before = latest.pop(one.external_id, None)
+        stays = (
+            before is not None and read is not None and is_older(read, one.raw.payload, before.raw.payload)
+        )
+        latest[one.external_id] = before if before is not None and stays else one
+    return list(latest.values())
 
 
 def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) -> Batch:
@@ -72,7 +115,8 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         recipe, [identified.records[at] for at, known in stored.items() if known is None]
     )
     tally = _Tally([*identified.rejects, *rejects], inserted)
-    differing = [(identified.records[at], known) for at, known in stored.items() if known is not None]
+    found = [(identified.records[at], known) for at, known in stored.items() if known is not None]
+    differing = found if recipe.version is None else _not_older(recipe.version, found, tally)
     outcomes = recipe.normalise([keyed for keyed, _ in differing])
     for (keyed, known), outcome in zip(differing, outcomes, strict=True):
         tally.add(keyed, known, outcome)
@@ -90,7 +134,28 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         cursor=haul.cursor,
         complete=haul.complete,
         last_id=identified.records[-1].external_id if identified.records else None,
+        notices=_notices(recipe, haul, new, tally.changed),
+        mark=haul.mark,
     )
+
+
+def _not_older(read: ReadVersion, found: Sequence[_Found], tally: _Tally) -> Sequence[_Found]:
+    """Those of the records *found* that may take the place of what is stored; the others are left out, and counted."""
+    kept = []
+    for keyed, known in found:
+        if known.payload is not None and is_older(read, keyed.raw.payload, known.payload):
+            tally.leave(known)
+        else:
+            kept.append((keyed, known))
+    return kept
+
+
+def _notices(
+    recipe: Recipe, haul: Haul, new: Sequence[Landed], changed: Sequence[Landed]
+) -> Sequence[Notice]:
+    if haul.known_until is None:
+        return haul.notices
+    return (*haul.notices, *recipe.late([*new, *changed], haul.known_until))
 
 
 def _new(recipe: Recipe, keyed: Sequence[Keyed]) -> tuple[list[Landed], int, list[Reject]]:
@@ -123,6 +188,13 @@ class _Tally:
             self.unchanged += 1
         else:
             self._settle(keyed, known, outcome, same=same)
+
+    def leave(self, known: Known) -> None:
+        """A record that is older than what is stored, which stays as it is."""
+        if known.this_run:
+            self.repeated += 1
+        else:
+            self.unchanged += 1
 
     def _settle(self, keyed: Keyed, known: Known, outcome: Landed | Reject, *, same: bool) -> None:
         """A record that is changed, or stored and not yet in the dataset."""

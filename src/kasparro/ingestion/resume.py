@@ -20,13 +20,14 @@ class ResumableSource:
 
     "Page 7" means something else once the page size or the address has changed: then the source is read from the beginning, which
     costs a lookup for each record that is stored already. So it is when all has been read and something was rejected: storage
-    notes that in the cursor.
+    notes that in the cursor. Not so where the source asks only for what changed (*rereads* is false): a mended record is that.
     """
 
-    def __init__(self, declaration: SourceDeclaration, source: Source) -> None:
+    def __init__(self, declaration: SourceDeclaration, source: Source, *, rereads: bool = True) -> None:
         self._name = declaration.name
         self._fingerprint = declaration.fetch_fingerprint()
         self._source = source
+        self._rereads = rereads
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         async with aclosing(self._source.pages(self._own(after))) as pages:
@@ -42,7 +43,7 @@ class ResumableSource:
         if after.get("fetch") != self._fingerprint:
             log.info("checkpoint.ignored", source=self._name, reason="the declaration has changed since")
             return None
-        if after.get("complete") and after.get(REJECTED):
+        if self._rereads and after.get("complete") and after.get(REJECTED):
             log.info(
                 "checkpoint.ignored", source=self._name, reason="there were rejects, which are tried again"
             )

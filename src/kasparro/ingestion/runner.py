@@ -18,6 +18,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -36,9 +37,19 @@ from kasparro.ingestion.lanes import Lanes
 from kasparro.ingestion.ports import IngestSession, IngestStore, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.run_thread import run_thread
-from kasparro.schemas.events import BatchCommitted, Observer, PageFetched, RunEnded, RunStarted, unobserved
+from kasparro.schemas.events import (
+    BatchCommitted,
+    Noticed,
+    Observer,
+    PageFetched,
+    RunEnded,
+    RunStarted,
+    unobserved,
+)
 from kasparro.schemas.ingest import (
     Cursor,
+    Notice,
+    NoticeCode,
     Page,
     RunCounters,
     RunId,
@@ -82,7 +93,8 @@ async def run_etl(job: Job, session: IngestSession, recipe: Recipe, after: Curso
 
     Raises what stopped it; whatever was committed stays, and the checkpoint says how far that is.
     """
-    pages = observed(job, job.source.pages(after))
+    told = partial(tell, job, set())
+    pages = observed(job, job.source.pages(after), told)
 
     def committed(counters: RunCounters) -> None:
         job.observe(BatchCommitted(job.name, job.run_id, counters))
@@ -90,7 +102,7 @@ async def run_etl(job: Job, session: IngestSession, recipe: Recipe, after: Curso
     with run_thread():
         async with (
             aclosing(hauls(pages, after, job.pace, job.stop)) as batches,
-            Lanes(session, recipe, committed) as lanes,
+            Lanes(session, recipe, committed, tell=told) as lanes,
         ):
             async for haul in batches:
                 await lanes.take(haul)
@@ -180,10 +192,29 @@ def backoff(attempt: int, error: KasparroError) -> float:
     return max(asked, FIRST_WAIT * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.25))  # noqa: S311  # jitter, not a secret
 
 
-async def observed(job: Job, pages: AsyncGenerator[Page]) -> AsyncGenerator[Page]:
-    """Pass the pages on, telling the observer of each."""
+async def observed(
+    job: Job, pages: AsyncGenerator[Page], told: Callable[[Notice], None]
+) -> AsyncGenerator[Page]:
+    """Pass the pages on, telling the observer of each and of its notices."""
     async with aclosing(pages):
         async for page in pages:
             found = len(page.records) + len(page.rejects) + page.unchanged
             job.observe(PageFetched(job.name, found, page.size, page.total, page.total_size))
+            for notice in page.notices:
+                told(notice)
             yield page
+
+
+def tell(job: Job, before: set[NoticeCode], notice: Notice) -> None:
+    """Log what is said for the first time, since *before*, in a way that is seen; tell the observer of all."""
+    write = log.debug if notice.code in before else log.warning
+    before.add(notice.code)
+    write(
+        "source.notice",
+        source=job.name,
+        run_id=job.run_id,
+        code=notice.code.value,
+        reason=notice.message,
+        details=dict(notice.details),
+    )
+    job.observe(Noticed(job.name, job.run_id, notice))

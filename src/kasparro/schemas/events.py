@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kasparro.schemas.ingest import RunCounters, RunId, RunReport, SourceName
+from kasparro.schemas.ingest import Notice, RunCounters, RunId, RunReport, SourceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,15 @@ class PageFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """A source said, or showed, something that an operator should know."""
+
+    source: SourceName
+    run_id: RunId
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCommitted:
     """A batch is in the database; `counters` are the run's so far."""
 
@@ -42,7 +51,7 @@ class RunEnded:
     report: RunReport
 
 
-RunEvent = RunStarted | PageFetched | BatchCommitted | RunEnded
+RunEvent = RunStarted | PageFetched | Noticed | BatchCommitted | RunEnded
 Observer = Callable[[RunEvent], None]
 
 

@@ -91,6 +91,7 @@ class RejectReason(StrEnum):
 
     NO_IDENTITY = "no_identity"
     IDENTITY_TOO_LONG = "identity_too_long"
+    NO_VERSION = "no_version"
     NOT_AN_OBJECT = "not_an_object"
     INVALID_JSON = "invalid_json"
     INVALID_TEXT = "invalid_text"
@@ -118,6 +119,27 @@ class Reject:
     external_id: str | None = None
 
 
+class NoticeCode(StrEnum):
+    """What a notice is about; documented in docs/errors.md."""
+
+    LATE_RECORDS = "late_records"
+    CURSOR_REGRESSION = "cursor_regression"
+    CURSOR_IN_FUTURE = "cursor_in_future"
+    CURSOR_UNUSABLE = "cursor_unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about a fetch that an operator should know and that is no error.
+
+    It holds nothing secret and is short: message and details go into the log and into `etl_run.metadata`, one entry a code.
+    """
+
+    code: NoticeCode
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a source hands over at once.
@@ -126,7 +148,10 @@ class Page:
     of a complete fetch says, unless the source can tell what has not changed since. `last`: no page comes behind it, whatever its
     cursor. `rejects` are the records that could not even become a `RawRecord`. `unchanged` is the number of records that were
     found to be as they were stored without being read again. `total` is the number of records the source says it has, `size`
-    the bytes received for this page, `total_size` the bytes there are; for progress only.
+    the bytes received for this page, `total_size` the bytes there are; for progress only. `notices` are what an operator should
+    know of it. Of an incremental source `mark` says up to where all is fetched once this page is committed, and
+    `known_until` is the mark before: a record older than that, and new, came late. `conditions` ask whether the page has changed,
+    where it is the only one.
     """
 
     records: Sequence[RawRecord]
@@ -137,6 +162,10 @@ class Page:
     total: int | None = None
     total_size: int | None = None
     last: bool = False
+    notices: Sequence[Notice] = ()
+    mark: datetime | None = None
+    known_until: int | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keyed(msgspec.Struct, frozen=True, gc=False):
@@ -151,13 +180,14 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     """What is stored of a record.
 
     `processed`: its latest raw version made it into the dataset; `in_dataset`: some version did; `this_run`: the run at hand
-    has landed it already.
+    has landed it already. `payload`: its text, where it was asked for and differs.
     """
 
     payload_hash: bytes
     processed: bool
     in_dataset: bool
     this_run: bool
+    payload: bytes | None = None
 
 
 Stored = Mapping[int, Known | None]
@@ -204,8 +234,8 @@ class Batch:
     """What one transaction commits: records, rejects, counters and the checkpoint that describes exactly these.
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
-    `complete` says that nothing is left to fetch. A `replay` adds nothing to the raw tables and leaves the
-    checkpoint where it is.
+    `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
+    incremental source is fetched after it. A `replay` adds nothing to the raw tables and leaves the checkpoint where it is.
     """
 
     new: Sequence[Landed] = ()
@@ -216,6 +246,8 @@ class Batch:
     complete: bool = False
     last_id: str | None = None
     replay: bool = False
+    notices: Sequence[Notice] = ()
+    mark: datetime | None = None
 
     @property
     def changes(self) -> bool:

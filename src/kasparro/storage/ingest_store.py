@@ -89,16 +89,16 @@ class PostgresSession:
         self._order = CommitOrder(committed, version)
         return cursor
 
-    async def known(self, records: Sequence[Keyed]) -> Stored:
+    async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         if self._nothing_stored:
             return dict.fromkeys(range(len(records)))
         if not records:
             return {}
-        return await self._patience.with_(lambda: self._look_up(records))
+        return await self._patience.with_(lambda: self._look_up(records, payloads=payloads))
 
-    async def _look_up(self, records: Sequence[Keyed]) -> Stored:
+    async def _look_up(self, records: Sequence[Keyed], *, payloads: bool) -> Stored:
         async with self._database.driver_transaction() as connection:
-            return await known(connection, self._table, self._lease, records)
+            return await known(connection, self._table, self._lease, records, payloads=payloads)
 
     def next_place(self) -> Place:
         return self._order.next_place()
@@ -150,6 +150,8 @@ class PostgresSession:
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
+            if batch.notices:
+                await ledger.note(connection, lease.run_id, batch.notices)
             return await ledger.count(connection, lease.source, lease.run_id, batch.counters)
 
     async def _found_committed(self, place: Place) -> RunCounters | None:

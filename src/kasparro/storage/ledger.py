@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from kasparro.schemas.ingest import RunCounters, RunId, RunStatus, SourceName, outcome
+from kasparro.schemas.ingest import Notice, RunCounters, RunId, RunStatus, SourceName, outcome
 
 NAMES = tuple(RunCounters().as_columns())
 
@@ -59,6 +59,15 @@ COUNTERS = f"SELECT {', '.join(NAMES)} FROM etl_run WHERE run_id = %(run_id)s"
 HEARTBEAT = (
     "UPDATE etl_run SET heartbeat = clock_timestamp() WHERE run_id = %(run_id)s AND status = 'in_progress'"
 )
+
+NOTICES = "SELECT coalesce(metadata -> 'notices', '[]') FROM etl_run WHERE run_id = %(run_id)s FOR UPDATE"
+
+NOTE = """
+UPDATE etl_run SET metadata = metadata || jsonb_build_object('notices', %(notices)s::jsonb) WHERE run_id = %(run_id)s
+"""
+
+MOST_NOTICES: Final = 50
+LONGEST_MESSAGE: Final = 500
 
 END = """
 UPDATE etl_run
@@ -120,6 +129,37 @@ async def count(
     await connection.execute(COUNT_SOURCE, parameters)
     row = await (await connection.execute(COUNT_RUN, parameters)).fetchone()
     return _counters(row)
+
+
+async def note(connection: AsyncConnection[Any], run_id: RunId, notices: Sequence[Notice]) -> None:
+    """Keep *notices* in the run's metadata: one entry a code, with how often it came and what the latest one said.
+
+    Of its details `records` add up, and of those that begin with `max_` the greatest is kept.
+    """
+    parameters = {"run_id": run_id}
+    row = await (await connection.execute(NOTICES, parameters)).fetchone()
+    kept: dict[str, dict[str, Any]] = {entry["code"]: entry for entry in row[0]} if row else {}
+    for notice in notices:
+        code, before = notice.code.value, kept.get(notice.code.value)
+        if before is None and len(kept) >= MOST_NOTICES:
+            continue
+        kept[code] = {
+            "code": code,
+            "message": notice.message[:LONGEST_MESSAGE],
+            "details": _added(before["details"] if before else {}, notice.details),
+            "count": (before["count"] if before else 0) + 1,
+        }
+    await connection.execute(NOTE, parameters | {"notices": Jsonb(list(kept.values()))})
+
+
+def _added(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+    added = dict(details)
+    for name in before.keys() & details.keys():
+        if name == "records":
+            added[name] = before[name] + details[name]
+        elif name.startswith("max_"):
+            added[name] = max(before[name], details[name])
+    return added
 
 
 async def counters(connection: AsyncConnection[Any], run_id: RunId) -> RunCounters:

@@ -18,14 +18,18 @@ from kasparro.storage.raw_tables import RawTable
 KNOWN = """
 SELECT u.place::int - 1, r.payload_hash, coalesce(r.processed, false), coalesce(r.processed, false) OR EXISTS (
            SELECT FROM normalized_data AS n WHERE n.source = %(source)s AND n.source_id = u.id
-       ), coalesce(r.run_id = %(run_id)s, false)
+       ), coalesce(r.run_id = %(run_id)s, false), {payload}
 FROM unnest(%(ids)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS u (id, hash, place)
 LEFT JOIN LATERAL (
-    SELECT payload_hash, processed, run_id FROM {table} WHERE source = %(source)s AND external_id = u.id LIMIT 1
+    SELECT {columns} FROM {table} WHERE source = %(source)s AND external_id = u.id LIMIT 1
 ) AS r ON true
 WHERE r.payload_hash IS DISTINCT FROM u.hash OR NOT r.processed OR r.run_id = %(run_id)s
 """
 """The LIMIT keeps the planner at one index scan a key, whatever it believes about the size of the table."""
+
+COLUMNS = sql.SQL("payload_hash, processed, run_id")
+NO_PAYLOAD = sql.SQL("NULL::text")
+PAYLOAD = sql.SQL("CASE WHEN r.payload_hash <> u.hash THEN r.raw_data::text END")
 
 NOTHING = """
 SELECT NOT EXISTS (SELECT FROM {table} WHERE source = %(source)s)
@@ -34,10 +38,19 @@ SELECT NOT EXISTS (SELECT FROM {table} WHERE source = %(source)s)
 
 
 async def known(
-    connection: AsyncConnection[Any], table: RawTable, lease: Lease, records: Sequence[Keyed]
+    connection: AsyncConnection[Any],
+    table: RawTable,
+    lease: Lease,
+    records: Sequence[Keyed],
+    *,
+    payloads: bool = False,
 ) -> Stored:
     """See `ingestion.ports.IngestSession.known`."""
-    statement = sql.SQL(KNOWN).format(table=sql.Identifier(table.name))
+    statement = sql.SQL(KNOWN).format(
+        table=sql.Identifier(table.name),
+        columns=sql.SQL("{}, raw_data").format(COLUMNS) if payloads else COLUMNS,
+        payload=PAYLOAD if payloads else NO_PAYLOAD,
+    )
     parameters = {
         "source": lease.source,
         "run_id": lease.run_id,
@@ -46,14 +59,21 @@ async def known(
     }
     cursor = connection.cursor(binary=True)
     rows = await (await cursor.execute(statement, parameters)).fetchall()
-    return {place: _known(payload_hash, *flags) for place, payload_hash, *flags in rows}
+    return {place: _known(payload_hash, *others) for place, payload_hash, *others in rows}
 
 
-def _known(payload_hash: bytes | None, processed: bool, in_dataset: bool, this_run: bool) -> Known | None:  # noqa: FBT001
+def _known(
+    payload_hash: bytes | None,
+    processed: bool,  # noqa: FBT001  # a column
+    in_dataset: bool,  # noqa: FBT001  # as above
+    this_run: bool,  # noqa: FBT001  # as above
+    payload: str | None,
+) -> Known | None:
     """A dataset row without a raw one is left by a source that was once of another type."""
     if payload_hash is None and not in_dataset:
         return None
-    return Known(payload_hash or b"", processed, in_dataset, this_run)
+    text = None if payload is None else payload.encode()
+    return Known(payload_hash or b"", processed, in_dataset, this_run, text)
 
 
 async def nothing_stored(connection: AsyncConnection[Any], table: RawTable, lease: Lease) -> bool:

@@ -63,12 +63,15 @@ WHERE source = %(source)s
 CHECKPOINT = f"""
 UPDATE etl_checkpoint
 SET cursor = CASE
-        WHEN %(rejected)s OR status = 'in_progress' AND cursor ? '{REJECTED}' THEN %(cursor)s::jsonb || '{{"{REJECTED}": true}}'
+        WHEN %(rejected)s OR status = 'in_progress' AND cursor ? '{REJECTED}'
+        THEN coalesce(%(cursor)s::jsonb, CASE WHEN %(status)s <> 'complete' THEN '{{}}'::jsonb END) || '{{"{REJECTED}": true}}'
         ELSE %(cursor)s::jsonb
     END,
     status = %(status)s, checkpoint_timestamp = now(), record_count = record_count + %(inserted)s,
     last_processed_id = coalesce(%(last_id)s, last_processed_id),
-    last_processed_timestamp = CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END,
+    last_processed_timestamp = coalesce(
+        %(mark)s::timestamptz, CASE WHEN %(processed)s > 0 THEN now() ELSE last_processed_timestamp END
+    ),
     version = coalesce(%(version)s, version),
     changed_at = CASE WHEN %(version)s::bigint IS NULL THEN changed_at ELSE now() END
 WHERE source = %(source)s
@@ -126,7 +129,12 @@ async def write_progress(
 async def checkpoint(connection: Connection, source: SourceName) -> tuple[Cursor | None, int]:
     """The cursor and the dataset version as they are committed."""
     row = await (await connection.execute(POSITION, (source,))).fetchone()
-    return (row[0], int(row[1])) if row else (None, 0)
+    if row is None:
+        return None, 0
+    cursor, version = row
+    return (None if cursor == {REJECTED: True} else cursor), int(
+        version
+    )  # noted where there is no cursor yet
 
 
 async def rejects_open(connection: Connection, source: SourceName) -> bool:
@@ -274,5 +282,6 @@ async def move_checkpoint(
         "processed": batch.counters.processed,
         "last_id": batch.last_id,
         "version": version,
+        "mark": batch.mark,
     }
     await connection.execute(COUNT_RECORDS if batch.replay else CHECKPOINT, parameters)

@@ -543,9 +543,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
         load(
             api(
                 """
-                auth: {type: oauth2_client_credentials, token_url: https://h.example/t, client_id: i, client_secret: s}
                 pagination: {type: auto}
-                incremental: {field: updated_at, param: since, initial: 2024-01-01, lookback: 1h}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -554,8 +552,8 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 10, 11, 12, 13]
-    assert "sources.s.auth: oauth2_client_credentials is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [6, 8, 9, 10, 11]
+    assert "sources.s.pagination: auto is not supported yet" in str(refusal.value)
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):

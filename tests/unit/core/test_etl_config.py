@@ -26,6 +26,11 @@ SECTIONS: dict[type[BaseModel], str] = {
     etl_config.ApiKeyAuth: "#### auth api_key",
     etl_config.BasicAuth: "#### auth basic",
     etl_config.OAuth2ClientCredentials: "#### auth oauth2_client_credentials",
+    etl_config.OAuth2RefreshToken: "#### auth oauth2_refresh_token",
+    etl_config.OAuth2JwtBearer: "#### auth oauth2_jwt_bearer",
+    etl_config.SignedJwt: "#### auth jwt",
+    etl_config.LoginAuth: "#### auth login",
+    etl_config.Tls: "### tls",
     etl_config.NoPagination: "#### pagination none",
     etl_config.PagePagination: "#### pagination page",
     etl_config.OffsetPagination: "#### pagination offset",
@@ -104,7 +109,8 @@ def test_every_key_is_documented_with_its_default(model):
 def test_every_model_is_documented():
     public = {getattr(etl_config, name) for name in etl_config.__all__}
     models = {item for item in public if isinstance(item, type) and issubclass(item, BaseModel)}
-    assert models - {etl_config.Catalog} == set(SECTIONS)
+    of_others = {etl_config.Signing}  # its keys are in the blocks that have them
+    assert models - {etl_config.Catalog} - of_others == set(SECTIONS)
 
 
 def test_the_documented_example_is_accepted(tmp_path):

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from kasparro.core.redaction import KnownSecrets, for_people, printable, redact, redact_text, register_secrets
+from kasparro.core.redaction import (
+    PASSING_SECRETS,
+    KnownSecrets,
+    for_people,
+    printable,
+    redact,
+    redact_text,
+    register_passing_secret,
+    register_secrets,
+)
 
 CANARY = "c4nary-0f-this-test"
 
@@ -135,3 +144,12 @@ def test_what_could_fool_a_reader_is_escaped(text, expected):
 @given(st.text(alphabet=st.sampled_from("token=:'\"/@ ?&Bearr1{}\\"), max_size=400))
 def test_no_text_breaks_the_rules(text):
     redact_text(text)
+
+
+def test_secrets_that_are_replaced_some_day_are_forgotten_when_enough_others_have_come():
+    for number in range(PASSING_SECRETS + 1):
+        register_passing_secret(f"passing-value-{number:03}")
+    assert redact_text("passing-value-001 passing-value-064") == "*** ***"
+    assert redact_text("passing-value-000") == "passing-value-000"
+    register_passing_secret("abc")  # too short to be known by its value
+    assert redact_text("abc") == "abc"

@@ -11,10 +11,8 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"auth": {"type": "oauth2_client_credentials"}}, "auth", "oauth2_client_credentials"),
         ({"pagination": {"type": "auto"}}, "pagination", "auto"),
         ({"pagination": "auto"}, "pagination", "auto"),
-        ({"incremental": {"field": "x"}}, "incremental", "incremental"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
         ({"ignore_changes": ["x"]}, "ignore_changes", "ignoring changes"),
@@ -35,7 +33,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         {},
         {
             "type": "api",
-            "auth": "none",
+            "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
             "drift": "evolve",
             "snapshot": "false",
@@ -44,7 +42,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
             "ignore_changes": [],
             "rate_limit": {"requests": "5", "concurrency": "4", "budget": {"requests": "1"}},
             "entity": None,
-            "incremental": None,
+            "incremental": {"field": "x"},
         },
         {"rate_limit": "x", "auth": ["x"], "path": 5, "snapshot": "perhaps", "drift": ["x"]},
         *(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kasparro.core.errors import PermanentSourceError, RunInterrupted
 from kasparro.ingestion.batching import Pace, hauls
-from kasparro.schemas.ingest import ApiOrigin, Page, RawRecord
+from kasparro.schemas.ingest import ApiOrigin, Notice, NoticeCode, Page, RawRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +102,30 @@ async def test_stop_ends_even_a_source_that_waits_for_ever():
     with pytest.raises(RunInterrupted):
         await anext(stream)
     assert closed
+
+
+async def test_notices_go_with_their_page_and_once_even_before_a_failure():
+    first, second = (Notice(NoticeCode.LATE_RECORDS, text) for text in ("one", "two"))
+
+    async def pages():
+        yield Page(
+            [RawRecord(str(n).encode(), ApiOrigin("u", 1, n)) for n in range(3)], {"n": 1}, notices=[first]
+        )
+        yield Page([], {"n": 2}, notices=[second])
+        raise PermanentSourceError("x")
+
+    found = []
+
+    async def gather():
+        async for haul in hauls(pages(), None, Pace(2, 60.0), asyncio.Event()):
+            found.append((len(haul.records), haul.notices))  # noqa: PERF401  # what came before the failure counts
+
+    with pytest.raises(PermanentSourceError):
+        await gather()
+    assert found == [(2, (first,)), (1, (second,))]
+
+
+async def test_pages_without_records_move_the_cursor_even_before_a_failure():
+    found = await gathered([2, 0, 0], 2, PermanentSourceError("x"))
+
+    assert [(len(haul.records), haul.cursor) for haul in found[:-1]] == [(2, {"after": 2}), (0, {"after": 2})]

@@ -17,7 +17,7 @@ TIME_FIELD: Final = "published_at"
 TIME_FORMATS: Final = ("iso8601", "epoch_s", "epoch_ms", "date")
 TEXT_FORMAT: Final = "text"
 
-_DIRECTIVES: Final = frozenset("aAwdbBmyYHIMSfzZjUWcxXGuVp%")
+TIME_DIRECTIVES: Final = frozenset("aAwdbBmyYHIMSfzZjUWcxXGuVp%")
 
 
 class FieldRule(Declaration):
@@ -111,6 +111,6 @@ def _time_fault(form: str) -> str | None:
         return None
     if "%" not in form:
         return f"must be one of {', '.join(TIME_FORMATS)}, or a strptime pattern such as %d.%m.%Y"
-    if any(directive not in _DIRECTIVES for directive in re.findall(r"%(.?)", form, re.DOTALL)):
+    if any(directive not in TIME_DIRECTIVES for directive in re.findall(r"%(.?)", form, re.DOTALL)):
         return "is not a strptime pattern: it has a % that does not start a known directive"
     return None

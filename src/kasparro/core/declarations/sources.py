@@ -12,9 +12,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.auth import AuthField, NoAuth
+from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
-from kasparro.core.declarations.changes import DriftPolicy, EntityRules, FieldPath, Incremental
+from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.connection import Connection
 from kasparro.core.declarations.csv_dialect import (
     Comment,
     Delimiter,
@@ -26,6 +27,7 @@ from kasparro.core.declarations.csv_dialect import (
 from kasparro.core.declarations.expressions import Expression, Text
 from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
+from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
 from kasparro.core.declarations.pagination import (
@@ -37,6 +39,7 @@ from kasparro.core.declarations.pagination import (
     PaginationField,
 )
 from kasparro.core.declarations.schedule import Cron
+from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
@@ -52,6 +55,9 @@ _KEYS_OF_KINDS: Final = {
     "storage": {"s3"},
     "headers": {"http"},
     "auth": {"http"},
+    "redirects": {"http"},
+    "redirect_hosts": {"http"},
+    "tls": {"http"},
     "retry": {"s3", "http"},
 }
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -115,10 +121,13 @@ class BaseSource(Declaration):
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(BaseSource):
+class ApiSource(Connection, BaseSource):
     """A REST API that answers in JSON."""
 
+    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
+
     type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
     body: JsonValue = Field(None, repr=False, description="What a POST sends, as JSON.")
@@ -159,7 +168,12 @@ class ApiSource(BaseSource):
     def _consistent(self) -> ApiSource:
         if self.body is not None and self.method != "POST":
             refuse("needs method: POST", at=("body",))
-        twice = [name for name in _paging_params(self.pagination) if name in self.params]
+        if self.tls is not None and self.url.lower().startswith("http://"):
+            refuse("has no meaning for http://", at=("tls",))
+        paging = _paging_params(self.pagination)
+        if self.incremental is not None:
+            refuse_all(misplaced(self.incremental, self.method, self.body, paging))
+        twice = [name for name in paging if name in self.params]
         refuse_all(
             [
                 Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
@@ -168,12 +182,19 @@ class ApiSource(BaseSource):
         )
         return self
 
+    def recipe_fingerprint(self) -> str:
+        """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
+        declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
+        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+
     def _fetched(self) -> dict[str, Any]:
         shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        if self.incremental is not None:
+            shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
 
 
-class CsvSource(BaseSource):
+class CsvSource(Connection, BaseSource):
     """CSV files, plain or compressed, of this machine, in S3 or on the web."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
@@ -223,6 +244,13 @@ class CsvSource(BaseSource):
     null_values: tuple[str, ...] = Field(
         ("",), description="Cells that mean: no value. A list replaces the default."
     )
+
+    @field_validator("incremental")
+    @classmethod
+    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
+        if incremental is not None and incremental.param is not None:
+            refuse("is for APIs: in a file, field is the version only", at=("param",))
+        return incremental
 
     @model_validator(mode="after")
     def _keys_fit_the_path(self) -> CsvSource:

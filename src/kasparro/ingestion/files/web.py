@@ -15,17 +15,15 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from kasparro.core.errors import TransientSourceError, UnexpectedContent
-from kasparro.core.etl_config import Auth, CsvSource, Retry
+from kasparro.core.etl_config import CsvSource, Retry
 from kasparro.ingestion.files.loop_thread import LoopThread
 from kasparro.ingestion.files.ranged import RangedFile
 from kasparro.ingestion.files.stored import StoredFile
 from kasparro.ingestion.files.streamed import StreamedFile
 from kasparro.ingestion.files.web_client import Answer, Version, WebClient, check_version
-from kasparro.ingestion.http.client import open_session
-from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.access import Access, access_of
 from kasparro.ingestion.http.gate import Waiting, open_gate
 from kasparro.ingestion.http.origin import parse_url
-from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import with_retries
 
 _BUFFER_BYTES: Final = 256 * 1024
@@ -41,7 +39,7 @@ class WebAddress:
     url: str = field(repr=False)
     shown: str
     headers: Mapping[str, str] = field(repr=False)
-    auth: Auth = field(repr=False)
+    access: Access = field(repr=False)
     retry: Retry = field(repr=False)
 
     @property
@@ -55,8 +53,8 @@ class WebAddress:
 
 def address_of(url: str, declaration: CsvSource) -> WebAddress:
     """The file at *url*; whether there is one is seen when it is opened."""
-    redact = Redactor(credentials_of(declaration.auth).secrets)
-    return WebAddress(url, redact(url), declaration.headers, declaration.auth, declaration.retry)
+    access = access_of(declaration)
+    return WebAddress(url, access.redact(url), declaration.headers, access, declaration.retry)
 
 
 def open_address(file: WebAddress) -> StoredFile:
@@ -74,7 +72,6 @@ class _Reading:
 
     def __init__(self, file: WebAddress) -> None:
         self._file = file
-        self._credentials = credentials_of(file.auth)
         self._stack = AsyncExitStack()
         self._waiting = Waiting()
         self._gate = open_gate()
@@ -107,12 +104,12 @@ class _Reading:
             self._loop.close()
 
     async def _connect(self) -> WebClient:
+        access = self._file.access
         return WebClient(
-            session=await self._stack.enter_async_context(open_session()),
+            connections=await self._stack.enter_async_context(access.connect(self._waiting)),
+            access=access,
             url=parse_url(self._file.url),
             headers=self._file.headers,
-            credentials=self._credentials,
-            redact=Redactor(self._credentials.secrets),
             place=self._file.place,
             waiting=self._waiting,
         )

@@ -1,7 +1,7 @@
 """Requests for one file on the web: a range or all of it in, the answer's head and body out.
 
-The rules are those of `ingestion.http`: one origin, credentials for it alone, redirects within it, errors without credentials,
-and tried again as declared. Called by `web`, on the loop of a `LoopThread`.
+The rules are those of `ingestion.http`: credentials for one origin alone, redirects within it and to declared hosts, a refused
+token renewed once, errors without credentials, and tried again as declared. Called by `web`, on the loop of a `LoopThread`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from kasparro.core.errors import (
     TruncatedContent,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.client import MOST_REDIRECTS
+from kasparro.ingestion.http.access import Access, Connections
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.origin import resolve_link
+from kasparro.ingestion.http.headers import merged
+from kasparro.ingestion.http.hops import AWAY, MOST_REDIRECTS, REDIRECTS, Hop, Way
 from kasparro.ingestion.http.query import with_query
-from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.redirects import Reach
 from kasparro.ingestion.http.retry import Waiting
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
 """For a connection, and for the next bytes: a file may take as long as it is large."""
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ANSWERS: Final = frozenset(
     {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 )
@@ -72,11 +72,10 @@ class Answer:
 class WebClient:
     """Asks for one address."""
 
-    session: aiohttp.ClientSession
+    connections: Connections
+    access: Access
     url: URL
     headers: Mapping[str, str] = field(repr=False)
-    credentials: Credentials
-    redact: Redactor
     place: str
     waiting: Waiting
 
@@ -88,12 +87,7 @@ class WebClient:
             else {"Range": f"bytes={start}-{'' if length is None else start + length - 1}"}
         )
         with self._translated():
-            raw = await self._follow(span)
-            try:
-                return await self._understood(raw, start or 0)
-            except BaseException:
-                raw.close()
-                raise
+            return await self._authenticated(span, start or 0)
 
     async def read(self, answer: Answer, length: int) -> bytes:
         """The next bytes of the body, *length* at most; none at its end."""
@@ -112,43 +106,71 @@ class WebClient:
             raise TruncatedContent(f"{missing} of {length} bytes did not come", place=self.place)
         return b"".join(parts)
 
+    async def _authenticated(self, span: Mapping[str, str], start: int) -> Answer:
+        tokens = self.connections.tokens
+        if tokens is None:
+            return await self._asked(self.access.credentials, span, start)
+        token = await tokens.current()
+        try:
+            answer = await self._asked(token.credentials, span, start)
+        except AuthenticationFailed as refusal:
+            if refusal.status != HTTPStatus.UNAUTHORIZED:
+                raise
+            token = await tokens.instead_of(token, refusal)
+            answer = await self._asked(token.credentials, span, start)
+        tokens.accepted(token)
+        return answer
+
+    async def _asked(self, credentials: Credentials, span: Mapping[str, str], start: int) -> Answer:
+        raw, hop = await self._follow(credentials, span)
+        try:
+            return await self._understood(raw, hop, start)
+        except BaseException:
+            raw.close()
+            raise
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with translated(self.place, self.redact):
+            with translated(self.place, self.access.redact):
                 yield
         except SourceError as error:
             if error.hint is not None:
                 error.hint = error.hint.replace("`url`", "`path`")
             raise
 
-    async def _follow(self, span: Mapping[str, str]) -> aiohttp.ClientResponse:
-        url = self.url
+    async def _follow(
+        self, credentials: Credentials, span: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, Hop]:
+        hop = Hop(self.url)
+        way = Way(self.url, self.access.rules, self.access.credentials, self.access.redact)
         for _ in range(MOST_REDIRECTS + 1):
-            raw = await self._send(url, span)
-            if raw.status not in _REDIRECTS:
-                return raw
+            raw = await self._send(hop, credentials, span)
+            if raw.status not in REDIRECTS:
+                return raw, hop
             location = raw.headers.get("Location")
             raw.close()
-            if location is None:
-                raise UnexpectedContent(f"answered {raw.status}, a redirect, without saying where to")
-            url = resolve_link(location, url, "the file (by a redirect)")
+            hop = way.onward(hop, location, raw.status, "the file (by a redirect)")
         raise PermanentSourceError(f"redirects more than {MOST_REDIRECTS} times")
 
-    async def _send(self, url: URL, span: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _send(
+        self, hop: Hop, credentials: Credentials, span: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         ours = {"User-Agent": f"kasparro/{__version__}", "Accept": "*/*"}
-        given = {name.title(): value for name, value in self.headers.items()}
-        sent = {**ours, **given, "Accept-Encoding": "identity", **span, **self.credentials.headers}
-        return await self.session.get(
-            with_query(url, self.credentials.query.items()),
-            headers=sent,
+        given = {} if hop.bare else {name.title(): value for name, value in self.headers.items()}
+        own, query = ({}, {}) if hop.bare else (credentials.headers, credentials.query)
+        at_home = hop.reach is Reach.HOME
+        session = self.connections.session if at_home else self.connections.elsewhere.session(hop.reach)
+        return await session.get(
+            with_query(hop.url, query.items()) if query else hop.url,
+            headers=merged(ours, given, {"Accept-Encoding": "identity"}, span, own),
             allow_redirects=False,
             timeout=_TIMEOUT,
         )
 
-    async def _understood(self, raw: aiohttp.ClientResponse, start: int) -> Answer:
+    async def _understood(self, raw: aiohttp.ClientResponse, hop: Hop, start: int) -> Answer:
         if raw.status not in _ANSWERS:
-            raise await self._refusal(raw)
+            raise await self._refusal(raw, hop)
         encoding = raw.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in _ENCODINGS:  # a gzip encoding is unpacked by what it looks like, as a .gz file is
             raise UnexpectedContent(f"the answer is encoded as {encoding[:60]!r}; asked for was no encoding")
@@ -180,17 +202,20 @@ class WebClient:
             )
         return Answer(raw, _version(raw, size), partial=True)
 
-    async def _refusal(self, raw: aiohttp.ClientResponse) -> SourceError:
+    async def _refusal(self, raw: aiohttp.ClientResponse, hop: Hop) -> SourceError:
         """The error for this status, with the beginning of what the server says about it."""
-        error = status_error(raw.status, raw.headers, self.credentials.sent, self.waiting.now())
+        said = AWAY if hop.bare else self.access.credentials.sent
+        error = status_error(raw.status, raw.headers, said, self.waiting.now())
+        if isinstance(error, AuthenticationFailed) and not hop.bare:
+            error.status = raw.status
         if error.hint is not None and not isinstance(error, AuthenticationFailed):
             error.hint = "Check the address in `path`"
         try:
             body = await raw.content.read(20 * EXCERPT)
         except (aiohttp.ClientError, OSError):  # the status says enough
             return error
-        said = self.redact(excerpt(body))[:EXCERPT]
-        error.message += f": {said}" if said else ""
+        shown = self.access.redact(excerpt(body))[:EXCERPT]
+        error.message += f": {shown}" if shown else ""
         return error
 
 

@@ -1,7 +1,7 @@
 """The HTTP client of one source: a request in, its whole answer out, or an error of the `SourceError` family.
 
-It speaks to one origin only, adds the credentials to what goes there, follows redirects within it, and bounds every request in
-time and every body in size. `sources.api` calls it; nothing else opens a connection to an API.
+It speaks to one origin, adds the credentials to what goes there, follows redirects within it and to the hosts declared for that,
+and bounds every request in time and every body in size. A token that is refused is renewed once. `sources.api` calls it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -20,36 +20,40 @@ from yarl import URL
 from kasparro import __version__
 from kasparro.core import clock
 from kasparro.core.errors import (
+    AuthenticationFailed,
     PermanentSourceError,
     SourceError,
     TransientSourceError,
     UnexpectedContent,
 )
 from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.conditional import NotModified
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.gate import Gate, open_gate
+from kasparro.ingestion.http.headers import merged
+from kasparro.ingestion.http.hops import AWAY, MOST_REDIRECTS, REDIRECTS, Hop, Way
 from kasparro.ingestion.http.origin import resolve_link
 from kasparro.ingestion.http.query import with_query
 from kasparro.ingestion.http.quota import asked_wait, quota_wait
 from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.redirects import Reach, RedirectRules
+from kasparro.ingestion.http.session import Elsewhere
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
+from kasparro.ingestion.http.tokens import TokenKeeper
 
-MOST_REDIRECTS: Final = 5
-CONNECTIONS: Final = 100
-_HEADER_SIZE: Final = 64 * 1024
 _ERROR_BODY: Final = Bounds(size=MIB)
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask, without credentials."""
+    """What to ask, without credentials; under which *conditions*."""
 
     url: URL
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Fetches from one origin. Each request, redirects and retries too, passes the `gate` first, which outlives the client."""
+    """Fetches from one origin. Each request, redirects and retries too, passes the `gate` first, which outlives the client.
+
+    `tokens` are sent instead of `credentials` where there are some; `elsewhere` is asked where `rules` let a redirect lead away.
+    """
 
     session: aiohttp.ClientSession
     home: URL
@@ -80,28 +87,48 @@ class HttpClient:
     gate: Gate = field(default_factory=open_gate)
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
+    tokens: TokenKeeper | None = None
+    rules: RedirectRules = field(default_factory=RedirectRules)
+    elsewhere: Elsewhere | None = None
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits at the gate not included."""
+        """Ask, within `timeout` seconds for each hop, waits at the gate not included.
+
+        Raises `NotModified` when the conditions of *request* say so.
+        """
+        resolve_link(str(request.url), self.home, "the request")
+        if self.tokens is None:
+            return await self._follow(request, self.credentials)
+        token = await self.tokens.current()
+        try:
+            response = await self._follow(request, token.credentials)
+        except AuthenticationFailed as refusal:
+            if refusal.status != HTTPStatus.UNAUTHORIZED:
+                raise
+            token = await self.tokens.instead_of(token, refusal)
+            response = await self._follow(request, token.credentials)
+        self.tokens.accepted(token)
+        return response
+
+    async def _follow(self, request: Request, credentials: Credentials) -> Response:
+        hop = Hop(request.url)
         for _ in range(MOST_REDIRECTS + 1):
-            resolve_link(str(request.url), self.home, "the request")
-            answer = await self._hop(request)
+            answer = await self._hop(request, hop, credentials)
             if isinstance(answer, Response):
                 return answer
-            request = replace(request, url=answer)
+            hop = answer
         message = f"redirects more than {MOST_REDIRECTS} times"
-        raise PermanentSourceError(message, place=self._place(request.url))
+        raise PermanentSourceError(message, place=self._place(hop))
 
-    async def _hop(self, request: Request) -> Response | URL:
+    async def _hop(self, request: Request, hop: Hop, credentials: Credentials) -> Response | Hop:
         """One request: the answer, or where it redirects to."""
         await self.gate.passed()
-        place = self._place(request.url)
-        with translated(place, self.redact):
+        with translated(self._place(hop), self.redact):
             try:
-                async with asyncio.timeout(self.timeout), self._send(request) as raw:
+                async with asyncio.timeout(self.timeout), self._send(request, hop, credentials) as raw:
                     wait = self._wait_after(raw)
                     self.gate.hold(wait)
-                    answer = await self._receive(request, raw)
+                    answer = await self._receive(request, hop, raw)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
                 raise TransientSourceError(
@@ -113,49 +140,61 @@ class HttpClient:
 
     def _wait_after(self, raw: aiohttp.ClientResponse) -> float:
         """Seconds that the next request has to wait, by what *raw* says of it."""
-        read = quota_wait if raw.ok and raw.status not in _REDIRECTS else asked_wait
+        read = quota_wait if raw.ok and raw.status not in REDIRECTS else asked_wait
         return read(raw.headers, self.now()) or 0.0
 
     @asynccontextmanager
-    async def _send(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:
-        credentials = self.credentials.query
-        url = with_query(request.url, credentials.items()) if credentials else request.url
+    async def _send(
+        self, request: Request, hop: Hop, credentials: Credentials
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        url, given, own, conditions = hop.url, request.headers, credentials.headers, request.conditions
+        if hop.bare:
+            given, own, conditions = {}, {}, {}
+        elif credentials.query:
+            url = with_query(url, credentials.query.items())
         headers = {"User-Agent": f"kasparro/{__version__}", "Accept": "application/json"}
-        sent = _merged(
-            headers, request.headers, {"Accept-Encoding": ACCEPT_ENCODING}, self.credentials.headers
-        )
-        async with self.session.request(
+        sent = merged(headers, given, conditions, {"Accept-Encoding": ACCEPT_ENCODING}, own)
+        async with self._session(hop).request(
             request.method, url, headers=sent, data=request.body, allow_redirects=False
         ) as raw:
             yield raw
 
-    async def _receive(self, request: Request, raw: aiohttp.ClientResponse) -> Response | URL:
-        if raw.status in _REDIRECTS:
-            return self._redirect(request, raw)
+    def _session(self, hop: Hop) -> aiohttp.ClientSession:
+        if hop.reach is Reach.HOME:
+            return self.session
+        if self.elsewhere is None:
+            raise RuntimeError(hop.reach)  # a defect: rules that lead away come with a way to get there
+        return self.elsewhere.session(hop.reach)
+
+    async def _receive(self, request: Request, hop: Hop, raw: aiohttp.ClientResponse) -> Response | Hop:
+        if raw.status in REDIRECTS:
+            return self._redirect(request, hop, raw)
         if not raw.ok:
-            raise await self._refusal(raw)
+            raise await self._refusal(hop, raw)
+        if raw.status == HTTPStatus.NOT_MODIFIED and request.conditions:
+            raise NotModified
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
         body = await _read(raw, self.bounds)
         headers = raw.headers.copy()
         if "Link" in headers:
             headers["Link"] = ", ".join(raw.headers.getall("Link"))
-        return Response(request.url, raw.status, headers, body.content, body.received, raw.charset)
+        return Response(hop.shown, raw.status, headers, body.content, body.received, raw.charset)
 
-    def _redirect(self, request: Request, raw: aiohttp.ClientResponse) -> URL:
+    def _redirect(self, request: Request, hop: Hop, raw: aiohttp.ClientResponse) -> Hop:
         if request.method != "GET":
             message = f"answered {raw.status}, a redirect, which is followed for GET only"
             raise PermanentSourceError(
                 message, hint="Declare the address it redirects to as the source's `url`"
             )
-        location = raw.headers.get("Location")
-        if location is None:
-            raise UnexpectedContent(f"answered {raw.status}, a redirect, without saying where to")
-        return resolve_link(location, request.url, "the answer (by a redirect)")
+        way = Way(self.home, self.rules, self.credentials, self.redact)
+        return way.onward(hop, raw.headers.get("Location"), raw.status, "the answer (by a redirect)")
 
-    async def _refusal(self, raw: aiohttp.ClientResponse) -> SourceError:
+    async def _refusal(self, hop: Hop, raw: aiohttp.ClientResponse) -> SourceError:
         """The error for this status, with the beginning of what the source says about it."""
-        error = status_error(raw.status, raw.headers, self.credentials.sent, self.now())
+        error = status_error(raw.status, raw.headers, AWAY if hop.bare else self.credentials.sent, self.now())
+        if isinstance(error, AuthenticationFailed) and not hop.bare:
+            error.status = raw.status
         try:
             body = await _read(raw, _ERROR_BODY)
         except (SourceError, aiohttp.ClientError, OSError):  # the status says enough
@@ -164,36 +203,10 @@ class HttpClient:
         error.message += f": {said}" if said else ""
         return error
 
-    def _place(self, url: URL) -> str:
-        return self.redact(str(url))
-
-
-@asynccontextmanager
-async def open_session(connections: int = CONNECTIONS) -> AsyncGenerator[aiohttp.ClientSession]:
-    """A session without cookies, without proxies from the environment, and that leaves decoding to us.
-
-    It keeps up to *connections* connections and uses them again.
-    """
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_field_size=_HEADER_SIZE,
-        max_line_size=_HEADER_SIZE,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        trust_env=False,
-    ) as session:
-        yield session
+    def _place(self, hop: Hop) -> str:
+        return self.redact(str(hop.shown))
 
 
 async def _read(raw: aiohttp.ClientResponse, bounds: Bounds) -> Body:
     encoding = ", ".join(raw.headers.getall("Content-Encoding", ()))
     return await read_body(raw.content.iter_any(), encoding, bounds)
-
-
-def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Later layers win, whatever their capital letters."""
-    merged: dict[str, tuple[str, str]] = {}
-    for layer in layers:
-        merged.update({name.lower(): (name, value) for name, value in layer.items()})
-    return dict(merged.values())

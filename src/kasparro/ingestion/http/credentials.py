@@ -1,21 +1,18 @@
-"""How a request is authenticated: the declared `auth` in, headers and query parameters to send and secrets to hide out."""
+"""What is sent as a credential: a declared secret in, headers and query parameters to send and secrets to hide out.
+
+Secrets that have to be fetched first are in `grants`.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from kasparro.core.errors import ConfigurationError, NotSupportedYet
-from kasparro.core.etl_config import (
-    ApiKeyAuth,
-    Auth,
-    BasicAuth,
-    BearerAuth,
-    NoAuth,
-    OAuth2ClientCredentials,
-)
+from kasparro.core.errors import ConfigurationError
+from kasparro.core.etl_config import ApiKeyAuth, BasicAuth, BearerAuth, NoAuth, StaticAuth
 from kasparro.ingestion.http.redaction import TELLING
 
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
@@ -28,28 +25,26 @@ class Credentials:
     sent: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     query: dict[str, str] = field(default_factory=dict, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: Collection[str] = field(default=(), repr=False)
 
     def belongs(self, name: str, value: str) -> bool:
         """Whether the query parameter *name* = *value* is a credential that the source has put into a link."""
         return name in self.query or (len(value) >= TELLING and value in self.secrets)
 
 
-def credentials_of(auth: Auth) -> Credentials:
+def credentials_of(auth: StaticAuth) -> Credentials:
     """Open the declared secrets. Raises `ConfigurationError` for one that no header can carry."""
     match auth:
         case NoAuth():
             return Credentials("no credential was sent (auth: none)")
         case BearerAuth():
             token = auth.token.get_secret_value()
-            headers = _header("Authorization", f"Bearer {token}", "auth.token")
+            headers = sendable_header("Authorization", f"Bearer {token}", "auth.token")
             return Credentials("a bearer token was sent (auth: bearer)", headers=headers, secrets=(token,))
         case BasicAuth():
             return _basic(auth)
         case ApiKeyAuth():
             return _api_key(auth)
-        case OAuth2ClientCredentials():
-            raise NotSupportedYet("auth: oauth2_client_credentials is not supported yet")
     assert_never(auth)
 
 
@@ -58,7 +53,7 @@ def _basic(auth: BasicAuth) -> Credentials:
     packed = base64.b64encode(f"{auth.username}:{password}".encode()).decode()
     return Credentials(
         "a user name and a password were sent (auth: basic)",
-        headers=_header("Authorization", f"Basic {packed}", "auth"),
+        headers=sendable_header("Authorization", f"Basic {packed}", "auth"),
         secrets=(packed, *([password] if password else [])),
     )
 
@@ -69,10 +64,11 @@ def _api_key(auth: ApiKeyAuth) -> Credentials:
     said = f"an API key was sent in the {auth.in_} {'parameter ' * (auth.in_ == 'query')}{auth.name!r} (auth: api_key)"
     if auth.in_ == "query":
         return Credentials(said, query={auth.name: value}, secrets=(value, key))
-    return Credentials(said, headers=_header(auth.name, value, "auth.value"), secrets=(value, key))
+    return Credentials(said, headers=sendable_header(auth.name, value, "auth.value"), secrets=(value, key))
 
 
-def _header(name: str, value: str, where: str) -> dict[str, str]:
+def sendable_header(name: str, value: str, where: str) -> dict[str, str]:
+    """The header, if HTTP can carry it; *where* names the key of the declaration."""
     if _UNSENDABLE.search(value):
         raise ConfigurationError(
             f"{where}: the secret contains a character that no HTTP header can carry",

@@ -107,9 +107,10 @@ class Gate:
         return Blocked(left, self._rest_until, Because.REST) if left > 0 else None
 
 
-def open_gate() -> Gate:
+def open_gate(waiting: Waiting | None = None) -> Gate:
     """One for requests to which nothing was declared and that nobody shares; it holds them up when they are told to wait."""
-    return Gate(Policy("requests"), LocalLimits(), Waiting())
+    waiting = waiting or Waiting()
+    return Gate(Policy("requests"), LocalLimits(waiting.now), waiting)
 
 
 def local_gate(declaration: SourceDeclaration, waiting: Waiting | None = None) -> Gate:

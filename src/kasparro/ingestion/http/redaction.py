@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -21,12 +22,31 @@ _SHORT: Final = 4
 TELLING: Final = 8
 """From this length on, a text that equals a secret is taken for it; a shorter one may be chance."""
 
+LEARNED: Final = 16
+"""So many secrets that came in answers are kept in mind: a token that was renewed so often is of no use to anybody."""
+
 
 class Redactor:
     """Takes out given secrets, plain or encoded, and query values whose names say that they are secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
+        self._given = tuple(secrets)
+        self._learned: deque[str] = deque(maxlen=LEARNED)
+        self._compile()
+
+    @property
+    def learned(self) -> Collection[str]:
+        """The secrets that came in answers, as they are at the moment of asking."""
+        return self._learned
+
+    def learn(self, secret: str) -> None:
+        """Take *secret* out from now on, too."""
+        if secret not in self._learned and secret not in self._given:
+            self._learned.append(secret)
+            self._compile()
+
+    def _compile(self) -> None:
+        spellings = {spelling for secret in (*self._given, *self._learned) for spelling in _spellings(secret)}
         self._telling = tuple(spelling for spelling in spellings if len(spelling) >= TELLING)
         alternatives = [_pattern(spelling) for spelling in sorted(spellings, key=len, reverse=True)]
         self._secrets = re.compile("|".join(alternatives)) if alternatives else None

@@ -6,21 +6,21 @@ A page's records are the texts that were received, byte for byte (transcoded to 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-import aiohttp
 import structlog
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
 from kasparro.core.etl_config import CONCURRENCY, ApiSource
-from kasparro.ingestion.http.client import HttpClient, open_session
-from kasparro.ingestion.http.credentials import credentials_of
+from kasparro.ingestion.http.access import Access, Connections, access_of
+from kasparro.ingestion.http.client import HttpClient
+from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
-from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
@@ -36,10 +36,8 @@ log = structlog.get_logger(__name__)
 
 
 class ApiPages:
-    """See `ingestion.ports.Source`.
-
-    *waiting* is time, sleep and chance; *target* what to ask, where it is not as declared; *gate* what each request passes, where
-    its limits are shared with others.
+    """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, *access* how it is reached, where
+    that is not as declared; *gate* what each request passes, where its limits are shared with others.
     """
 
     def __init__(
@@ -47,25 +45,39 @@ class ApiPages:
         declaration: ApiSource,
         waiting: Waiting | None = None,
         target: Target | None = None,
+        access: Access | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
         self._waiting = waiting or Waiting()
-        self._credentials = credentials_of(declaration.auth)
-        self._redact = Redactor(self._credentials.secrets)
-        self._paging = paging_of(declaration.pagination, self._credentials)
+        self._access = access or access_of(declaration)
+        self._redact = self._access.redact
+        self._paging = paging_of(declaration.pagination, self._access.credentials)
         self._reader = AnswerReader(declaration, self._redact)
         self._gate = gate or local_gate(declaration, self._waiting)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._base_place = self._place(self._target.base)
 
+    @property
+    def target(self) -> Target:
+        """What it asks."""
+        return self._target
+
+    def aimed(self, target: Target, concurrency: int | None = None) -> Self:
+        """The same source, asked something else, so many pages at once; what holds requests back holds for both."""
+        other = copy.copy(self)
+        other._target = target  # noqa: SLF001  # one of its own kind
+        other._base_place = self._place(target.base)  # noqa: SLF001  # as above
+        other._concurrency = concurrency or self._concurrency  # noqa: SLF001  # as above
+        return other
+
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         place: Place | None = self._start(after)
         outlook: Outlook | None = None
         watch = LoopWatch()
-        async with open_session(self._concurrency) as session:
-            fetch = partial(self._fetch, self._client(session))
+        async with self._access.connect(self._waiting, self._concurrency) as connections:
+            fetch = partial(self._fetch, self._client(connections))
             async with FetchingAhead(fetch, self._concurrency) as ahead:
                 while place is not None:
                     with translated(self._base_place, self._redact):
@@ -91,15 +103,18 @@ class ApiPages:
             bytes=page.size,
         )
 
-    def _client(self, session: aiohttp.ClientSession) -> HttpClient:
+    def _client(self, connections: Connections) -> HttpClient:
         return HttpClient(
-            session=session,
+            session=connections.session,
             home=self._target.base,
-            credentials=self._credentials,
+            credentials=self._access.credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             gate=self._gate,
             now=self._waiting.now,
+            tokens=connections.tokens,
+            rules=self._access.rules,
+            elsewhere=connections.elsewhere,
         )
 
     def _start(self, after: Cursor | None) -> Place:
@@ -136,7 +151,10 @@ class ApiPages:
 
     async def _attempt(self, client: HttpClient, at: Position) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        response = await client.fetch(self._target.request(self._paging.url(self._target.base, at)))
+        first = at == self._paging.first
+        response = await client.fetch(
+            self._target.request(self._paging.url(self._target.base, at), first=first)
+        )
         with translated(self._place(response.url), self._redact):
             envelope = await self._reader.open(response)
         return Answer(response.url, response.headers, envelope, response.received)
@@ -165,7 +183,14 @@ class ApiPages:
             else {self._paging.key: following.at, "ordinal": following.ordinal},
             size=answer.size,
             total=answer.total,
+            conditions=self._conditions(place, answer),
         )
+
+    def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
+        if place.ordinal > 1 or self._target.method != "GET":
+            return {}
+        found = conditions_of(answer.headers)
+        return {name: value for name, value in found.items() if not self._redact.shows_secret(value)}
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from yarl import URL
@@ -16,16 +16,23 @@ from kasparro.ingestion.http.query import with_query
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The first page's address, without what the pagination adds, and what is sent there; no credential is in it."""
+    """The first page's address, without what the pagination adds, and what is sent there; no credential is in it.
+
+    `conditions` are those under which the first page is asked for.
+    """
 
     base: URL
     method: str
     headers: Mapping[str, str]
     body: bytes | None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
-    def request(self, url: URL) -> Request:
+    def request(self, url: URL, *, first: bool = False) -> Request:
         """The request for the page at *url*."""
-        return Request(url=url, method=self.method, headers=self.headers, body=self.body)
+        conditions = self.conditions if first else {}
+        return Request(
+            url=url, method=self.method, headers=self.headers, body=self.body, conditions=conditions
+        )
 
 
 def target_of(declaration: ApiSource) -> Target:

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 
-from kasparro.core.errors import ConfigurationError, NotSupportedYet
-from kasparro.core.etl_config import Auth
+from kasparro.core.errors import ConfigurationError
+from kasparro.core.etl_config import StaticAuth
 from kasparro.ingestion.http.credentials import Credentials, credentials_of
 
 
 def credentials(**declared: object) -> Credentials:
-    return credentials_of(TypeAdapter(Auth).validate_python(declared))
+    return credentials_of(TypeAdapter(StaticAuth).validate_python(declared))
 
 
 def test_nothing_is_sent_for_none():
@@ -45,13 +45,3 @@ def test_a_credential_in_a_link_is_known_by_name_or_by_value():
     assert found.belongs("other", "long-enough")
     assert not found.belongs("page", "1")
     assert not credentials(type="bearer", token="1").belongs("page", "1")
-
-
-def test_what_is_not_supported_yet_says_so():
-    with pytest.raises(NotSupportedYet):
-        credentials(
-            type="oauth2_client_credentials",
-            token_url="https://x.example",
-            client_id="a",
-            client_secret=SecretStr("b"),
-        )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kasparro.ingestion.http.redaction import Redactor
+from kasparro.ingestion.http.redaction import LEARNED, Redactor
 
 SECRET = 'a b+c/d="e%&ü'
 
@@ -65,3 +65,15 @@ def test_a_short_secret_must_stand_alone():
 def test_no_secrets_and_empty_ones_change_nothing():
     assert Redactor([])("text") == "text"
     assert Redactor([""])("text") == "text"
+
+
+def test_secrets_that_come_later_are_learned_and_the_oldest_of_many_forgotten():
+    redact = Redactor(["declared-secret"])
+    for number in range(LEARNED + 1):
+        redact.learn(f"token+number/{number}")
+        redact.learn(f"token+number/{number}")
+    redact.learn("declared-secret")
+    assert redact("declared-secret, token+number/1, token%2Bnumber%2F16") == "***, ***, ***"
+    assert redact("token+number/0") == "token+number/0"
+    assert len(redact.learned) == LEARNED
+    assert redact.shows_secret("a/token+number/16/b")
