@@ -10,6 +10,7 @@ from aiohttp import web
 
 from kasparro.core.etl_config import ApiSource, CsvSource
 from kasparro.ingestion.opening import open_source
+from tap_source import tap_source
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,13 @@ async def csv_file(folder):
     yield CsvSource(name="things", folder=folder, path="things.csv")
 
 
-SOURCES = pytest.mark.parametrize("declared", [rest_api, csv_file], ids=["api", "csv"])
+@contextlib.asynccontextmanager
+async def singer_tap(folder):
+    streams = {"things": [{"id": i} for i in range(COUNT)]}
+    yield tap_source(folder, config={"streams": streams, "state_every": SIZE, "last_state": False})
+
+
+SOURCES = pytest.mark.parametrize("declared", [rest_api, csv_file, singer_tap], ids=["api", "csv", "singer"])
 
 
 async def read(source, after=None):

@@ -21,6 +21,7 @@ from kasparro.schemas.data import RunSummary
 from kasparro.schemas.ingest import SourceName, Trigger
 from kasparro.worker.main import run_worker
 from kasparro.worker.pace import Pace
+from tap_source import tap_catalog
 from worker_process import PACE, SCRIPT, settings
 
 pytestmark = pytest.mark.anyio
@@ -141,6 +142,17 @@ async def test_a_requested_run_is_executed_under_its_id_and_each_source_beside_t
         assert await rows(runtime, "SELECT count(*) FROM procrastinate_workers") == [(1,)]
     async with runtime_of(database_url, catalog) as runtime:
         assert await rows(runtime, "SELECT count(*) FROM procrastinate_workers") == [(0,)]
+
+
+async def test_a_tap_is_run_like_every_other_source(database_url, tmp_path):
+    users = [{"id": n, "name": f"user {n}"} for n in range(50)]
+    catalog = tmp_path / "kasparro.yaml"
+    catalog.write_text(tap_catalog("crm", config={"streams": {"users": users}}, schedule="0 3 * * *"))
+    async with runtime_of(database_url, catalog) as runtime, working(runtime):
+        run = await ended(runtime, await runtime.jobs.request_run("crm", Trigger.API))
+
+        assert (run.status, run.records_inserted) == ("success", 50)
+        assert await rows(runtime, "SELECT count(*) FROM raw_data_stream WHERE stream = 'users'") == [(50,)]
 
 
 async def test_a_source_that_fails_leaves_a_failed_run_and_a_job_that_is_done(database_url, tmp_path):

@@ -251,6 +251,15 @@ async def test_the_endpoint_is_asked_as_often_as_declared_whoever_waits_for_it()
     )  # twice, if a page was asked for after the first three had failed
 
 
+async def test_an_endpoint_that_is_not_there_is_named():
+    async with serve(page_of) as gone:
+        pass
+    auth = client_credentials(gone.url)
+    error = await failing(declared("http://127.0.0.1:1", auth, retry={"attempts": 1}), TransientSourceError)
+    assert f"{gone.url}/token: cannot be reached" in str(error)
+    assert "Check the source's `auth`" in str(error)
+
+
 async def test_the_wait_an_endpoint_asks_for_is_kept():
     provider = Provider(answers=[json_answer({}, status=429, headers={"Retry-After": "17"})])
     naps = Naps()

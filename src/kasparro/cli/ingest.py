@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from kasparro.cli.checks import not_made_yet
+from kasparro.cli.dry_run import DryRuns, show_dry_runs
 from kasparro.cli.ingesting import Ended, run_each
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.output import print_json
@@ -39,6 +42,13 @@ def ingest(
         bool,
         typer.Option("--force", help="Ask also a source that is parked or left alone because it failed."),
     ] = False,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Fetch and compare, and say what would be written; write nothing."),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="With --dry-run: the most records of each source.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Ingest sources now, in the foreground.
@@ -46,9 +56,14 @@ def ingest(
     Ctrl-C finishes the batch in hand and leaves a checkpoint to resume from; a second one gives the batch up.
     """
     settings = begin(context)
-    names = [source.name for source in chosen(read_catalog(settings), sources or [])]
+    declared = chosen(read_catalog(settings), sources or [])
+    names = [source.name for source in declared]
     if not names:
         raise ConfigurationError("no source is enabled", hint="Name one, or set enabled: true in the catalog")
+    if limit is not None and not dry:
+        raise ConfigurationError("--limit goes with --dry-run only", hint="A run loads all there is")
+    if dry:
+        raise typer.Exit(_dry(settings, DryRuns(settings, declared, full, limit), as_json=as_json))
 
     async def work(stop: Stop) -> int:
         return await _ingest(settings, url, names, stop, Options(full, force, as_json))
@@ -62,6 +77,12 @@ class Options:
     full: bool
     force: bool
     as_json: bool
+
+
+def _dry(settings: Settings, runs: DryRuns, *, as_json: bool) -> int:
+    """Look at the database, if there is one: looking must not make it."""
+    with nullcontext() if not_made_yet(settings) else database_url(settings) as url:
+        return run_stoppable(lambda stop: show_dry_runs(runs, url, stop, as_json=as_json), Second.CANCEL)
 
 
 async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop, options: Options) -> int:

@@ -14,9 +14,10 @@ from kasparro.storage import schema
 
 
 @asynccontextmanager
-async def migrated(settings: Settings, url: str) -> AsyncIterator[Database]:
-    """The database, for commands that need no catalog."""
-    await (schema.upgrade(url) if is_embedded(settings) else schema.check(url))
+async def migrated(settings: Settings, url: str, *, migrate: bool | None = None) -> AsyncIterator[Database]:
+    """The database, for commands that need no catalog. *migrate* as in `runtime_for`."""
+    migrate = is_embedded(settings) if migrate is None else migrate
+    await (schema.upgrade(url) if migrate else schema.check(url))
     database = Database(url, PoolOptions(size=1, overflow=3, name="kasparro-cli"))
     try:
         yield database

@@ -30,6 +30,7 @@ STYLES: Final = {
     "ok": "green",
     "partial": "yellow",
     "warn": "yellow",
+    "skipped": "dim",
     "failed": "red",
     "fail": "red",
 }

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from kasparro.cli.output import print_json, print_line, print_table, print_texts, textual
+from kasparro.cli.checking import check_document, print_check
+from kasparro.cli.drafting import Wanted, draft_source
+from kasparro.cli.output import print_json, print_table, print_texts, textual
 from kasparro.cli.session import begin, read_catalog
-from kasparro.core.clock import monotonic
-from kasparro.core.errors import SourceError
-from kasparro.core.etl_config import CsvSource, SourceDeclaration
-from kasparro.core.redaction import for_people
-from kasparro.services.preview import FirstPage, Preview, first_page, preview
+from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
+from kasparro.services.preview import Preview, preview
+from kasparro.services.source_check import check_source
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -25,7 +26,7 @@ NAME = Annotated[str, typer.Argument(metavar="NAME", help="A declared source.")]
 
 @app.callback()
 def sources() -> None:
-    """The declared sources: list them, check one, preview what its records become."""
+    """The declared sources: list them, check one, preview what its records become, draft a new one."""
 
 
 @app.command("list")
@@ -48,24 +49,16 @@ def check(
     name: NAME,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fetch the first page of a source and say what came, writing nothing (exit code 1: it cannot be read)."""
+    """Check a source step by step, to its first records, writing nothing (exit code 1: a step failed)."""
     source = read_catalog(begin(context)).source(name)
-    started = monotonic()
-    try:
-        page = asyncio.run(first_page(source))
-    except SourceError as error:
-        if not as_json:
-            raise
-        print_json(
-            {"source": name, "reachable": False, "error_code": error.code, "error": for_people(str(error))}
-        )
-        raise typer.Exit(error.exit_code) from None
-    found = _checked(name, page, round((monotonic() - started) * 1000))
+    found = asyncio.run(check_source(source))
     if as_json:
-        print_json(found)
-        return
-    for fact, value in found.items():
-        print_line(f"{fact:<12} {', '.join(value) if isinstance(value, list) else value}")
+        print_json(check_document(name, found))
+    else:
+        print_check(found)
+        if found.error is not None:
+            raise found.error
+    raise typer.Exit(int(found.failed))
 
 
 @app.command("preview")
@@ -85,38 +78,61 @@ def preview_source(
     print_texts(["received", "becomes"], [(_pretty(one.raw), _becomes(one)) for one in found])
 
 
+@app.command("init")
+def draft_declaration(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="URL|FILE", help="An API's address, or a CSV file or its address.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="The source's name; without it, from the address.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value', sent with each request.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            help="bearer:VARIABLE, header:NAME:VARIABLE, query:NAME:VARIABLE or basic:USER:VARIABLE.",
+        ),
+    ] = None,
+    records: Annotated[
+        int, typer.Option("--records", "-n", min=1, max=10_000, help="Records to look at.")
+    ] = 100,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The catalog to add it to, or to make; without it, stdout."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a source of the same name in that catalog.")
+    ] = False,
+) -> None:
+    """Fetch a sample and draft a declaration, with a reason for each line; credentials are never written."""
+    begin(context)
+    wanted = Wanted(target, name, header or [], auth, records, output, force)
+    asyncio.run(draft_source(wanted))
+
+
 def _document(source: SourceDeclaration) -> dict[str, Any]:
     return {
         "name": source.name,
         "type": source.type,
         "enabled": source.enabled,
         "schedule": source.schedule,
-        "location": source.location if isinstance(source, CsvSource) else source.url,
+        "location": _location(source),
         "description": source.description,
     }
 
 
-def _checked(name: str, page: FirstPage, milliseconds: int) -> dict[str, Any]:
-    first = page.previews[0] if page.previews else None
-    record = json.loads(first.record) if first and first.record else {}
-    return {
-        "source": name,
-        "reachable": True,
-        "milliseconds": milliseconds,
-        "bytes": page.size,
-        "records": page.records,
-        "rejects": sum(one.reject is not None for one in page.previews),
-        "total": page.total,
-        "more": page.more,
-        "keys": _keys(first),
-        "identity": record.get("source_id"),
-        "problem": f"{first.reject.reason.value}: {first.reject.message}" if first and first.reject else None,
-    }
-
-
-def _keys(first: Preview | None) -> list[str]:
-    received = _parsed(first.raw) if first else None
-    return list(received) if isinstance(received, dict) else []
+def _location(source: SourceDeclaration) -> str:
+    match source:
+        case CsvSource():
+            return source.location
+        case SingerSource():
+            return source.command[0]  # arguments may hold what is not for everybody
+        case _:
+            return source.url
 
 
 def _previewed(one: Preview) -> dict[str, Any]:

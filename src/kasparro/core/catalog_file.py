@@ -24,8 +24,14 @@ def load_catalog(path: Path, environ: Mapping[str, str] | None = None) -> Catalo
 
     Raises `ConfigurationError`, or `NotSupportedYet` when all that is wrong is what this version does not deliver.
     """
-    tree = parse_yaml(_read(path), str(path), _reading)
+    text = _read(path)
     variables = read_variables(path.parent, os.environ if environ is None else environ)
+    return read_catalog(text, path, variables)
+
+
+def read_catalog(text: str, path: Path, variables: Mapping[str, str]) -> Catalog:
+    """The same for a *text* that is, or is to be, the file at *path*."""
+    tree = parse_yaml(text, str(path), _reading)
     reader = CatalogReader(tree, path, variables)
     reader.read()
     problems = [*tree.problems, *reader.problems]
@@ -59,7 +65,7 @@ def _unreadable(path: Path, message: str, hint: str | None = None) -> Configurat
 def _reading(place: Place) -> Reading:
     """How plain scalars are read below a key of a source: `place` is ("sources", name, key, ...)."""
     match place[2:]:
-        case ("body", *_) | ("auth", "body" | "claims", *_):
+        case ("body" | "config" | "catalog", *_) | ("auth", "body" | "claims", *_):
             return Reading.JSON
         case ("params" | "map", *_) | ("auth", "params" | "form", *_):
             return Reading.EXACT

@@ -10,18 +10,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from kasparro.core.catalog_problems import Fault, faults, known_keys, nearest
+from kasparro.core.declarations.any_source import MODELS, AnySource, SourceDeclaration
 from kasparro.core.declarations.limits import RateLimit
-from kasparro.core.declarations.sources import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.declarations.singer import secrets_of
+from kasparro.core.declarations.sources import ApiSource
 from kasparro.core.errors import ConfigurationProblem
 from kasparro.core.substitution import Filled, fill_variables
 from kasparro.core.unsupported import unsupported
 from kasparro.core.yaml_tree import Place, Tree
 
-_MODELS: Final[dict[str, type[ApiSource | CsvSource | StreamSource]]] = {
-    "api": ApiSource,
-    "csv": CsvSource,
-    "stream": StreamSource,
-}
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _FOR_ANCHORS: Final = "x-"
 _NOT_A_REFERENCE: Final = (
@@ -113,29 +110,27 @@ class CatalogReader:
                 message = f"the variable {variable} is not set. Set it in the environment or in {where}"
                 yield self._problem(("sources", name, *inner), message)
 
-    def _model(self, name: str, filled: Filled) -> type[ApiSource | CsvSource | StreamSource] | None:
+    def _model(self, name: str, filled: Filled) -> type[AnySource] | None:
         kind = filled.value.get("type")
-        if isinstance(kind, str) and kind in _MODELS:
-            return _MODELS[kind]
+        if isinstance(kind, str) and kind in MODELS:
+            return MODELS[kind]
         place: Place = ("sources", name)
         if "type" not in filled.value:
-            self._report(place, f"needs a type: one of {', '.join(_MODELS)}")
+            self._report(place, f"needs a type: one of {', '.join(MODELS)}")
         elif ("type",) not in filled.unset:
             outside = not isinstance(kind, str) or ("type",) in filled.from_outside
-            hint = f"Known are: {', '.join(_MODELS)}" if outside else nearest(kind, list(_MODELS))
+            hint = f"Known are: {', '.join(MODELS)}" if outside else nearest(kind, list(MODELS))
             self._report((*place, "type"), f"unknown type. {hint}")
         return None
 
-    def _validate(
-        self, model: type[ApiSource | CsvSource | StreamSource], name: str, filled: Filled
-    ) -> SourceDeclaration | None:
+    def _validate(self, model: type[AnySource], name: str, filled: Filled) -> SourceDeclaration | None:
         """Validate; stand-ins take the places of variables that are not set, so that the rest is judged all the same."""
         for key in sorted(model.given_by_loader & filled.value.keys()):
             self._report(("sources", name, key), f"unknown key. {nearest(key, known_keys(model, ()))}")
         value, found, expected = filled.value, list[Fault](), set[Place]()
         for stand_in in (*_STAND_INS, None):
             try:
-                return _build(model, name, value, self._path)
+                return _build(model, self._given(name, filled), value)
             except ValidationError as error:
                 found = list(faults(error, model, lambda inner: self._is_secret(name, inner, filled)))
             expected = {self._written(name, fault.place) for fault in found} & filled.unset.keys()
@@ -145,6 +140,15 @@ class CatalogReader:
             if self._written(name, fault.place) not in expected:
                 self._report(("sources", name, *fault.place), fault.message)
         return None
+
+    def _given(self, name: str, filled: Filled) -> dict[str, Any]:
+        """What the loader itself gives to a declaration, where it takes it."""
+        brought = frozenset(place[1:] for place in filled.from_outside if place[0] == "config")
+        return {
+            "name": name,
+            "folder": self._path.parent.absolute(),
+            "secrets": secrets_of(filled.value.get("config"), brought),
+        }
 
     def _is_secret(self, name: str, inner: Place, filled: Filled) -> bool:
         written = self._written(name, inner)
@@ -164,10 +168,7 @@ class CatalogReader:
         )
 
 
-def _build(
-    model: type[ApiSource | CsvSource | StreamSource], name: str, value: Mapping[str, Any], path: Path
-) -> SourceDeclaration:
-    given = {"name": name, "folder": path.parent.absolute()}
+def _build(model: type[AnySource], given: Mapping[str, Any], value: Mapping[str, Any]) -> SourceDeclaration:
     written = {key: item for key, item in value.items() if key not in model.given_by_loader}
     loader = {key: given[key] for key in model.given_by_loader}
     return model.model_validate(written | loader, by_alias=True, by_name=False)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from kasparro.core.declarations.sources import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.declarations.any_source import MODELS, SourceDeclaration
 
 _REFERENCE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
 _SPELLED: Final[dict[str, dict[str, Any]]] = {
@@ -21,7 +21,7 @@ def json_schema() -> dict[str, Any]:
     """The schema of the catalog file, as it is written: with variables, short forms and every YAML spelling."""
     schema = TypeAdapter(SourceDeclaration).json_schema(by_alias=True, ref_template="#/$defs/{model}")
     definitions: dict[str, Any] = schema.pop("$defs")
-    for model in (ApiSource, CsvSource, StreamSource):
+    for model in MODELS.values():
         for name in model.given_by_loader:
             definitions[model.__name__]["properties"].pop(name)
         required = definitions[model.__name__]["required"]

@@ -16,7 +16,8 @@
     │       ├── PathRefused
     │       ├── PaginationLoop
     │       ├── ForeignOrigin
-    │       └── SourceChanged
+    │       ├── SourceChanged
+    │       └── TapFailed
     ├── RunError                    this run cannot go on; another may
     │   ├── LeaseHeld               another process ingests this source
     │   ├── LeaseLost               another process has taken over; nothing more may be written
@@ -211,6 +212,12 @@ class SourceChanged(PermanentSourceError):
     """The source changed while it was being read."""
 
     code = "source_changed"
+
+
+class TapFailed(PermanentSourceError):
+    """The Singer tap did not deliver."""
+
+    code = "tap_failed"
 
 
 class RunError(KasparroError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
@@ -25,11 +26,11 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
     CsvSource,
-    SourceDeclaration,
     SourceName,
     StreamSource,
 )
@@ -46,8 +47,11 @@ from kasparro.core.declarations.token_auth import (
 
 __all__ = [
     "CONCURRENCY",
+    "DISCOVER",
     "HEADER_PREFIX",
+    "NO_CATALOG",
     "PARK_AFTER",
+    "AnySource",
     "ApiKeyAuth",
     "ApiSource",
     "Auth",
@@ -80,6 +84,7 @@ __all__ = [
     "Retry",
     "SignedJwt",
     "Signing",
+    "SingerSource",
     "SourceDeclaration",
     "SourceName",
     "StaticAuth",

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from kasparro.core.etl_config import CsvSource, SourceDeclaration
+from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
 from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader, piecewise
 from kasparro.ingestion.paths import Path, compile_path
-from kasparro.ingestion.values import Fields, Unfit, fields_decoder
+from kasparro.ingestion.values import Fields, Unfit, fields_decoder, plain
 from kasparro.schemas.data import MAX_ID
-from kasparro.schemas.ingest import Keyed, RawRecord, Reject, RejectReason
+from kasparro.schemas.ingest import Keyed, RawRecord, Reject, RejectReason, StreamOrigin
 
 DEFAULT_KEY = "id"
 DEFAULT_NAME = b'"id":'
@@ -38,7 +38,13 @@ def payload_hash(payload: bytes) -> bytes:
 
 
 def identifier(declaration: SourceDeclaration) -> Identify:
-    """Compile how the records of a source are identified: its `key`, else `id`, else (CSV only) the row's content."""
+    """Compile how the records of a source are identified: its `key`, else `id`, else (CSV only) the row's content.
+
+    What a tap writes is identified by its stream as well, and by the fields that the tap names where `key` does not.
+    """
+    if isinstance(declaration, SingerSource):
+        tapped = _of_tap(declaration)
+        return lambda records: [tapped(record) for record in records]
     one = _one_by_one(declaration)
     if not isinstance(declaration, CsvSource):
         return lambda records: [one(record) for record in records]
@@ -63,6 +69,34 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
 
     return identify
+
+
+def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
+    split = fields_decoder(cells=False)
+    declared = tuple(compile_path(text, cells=False) for text in declaration.key or ())
+
+    @lru_cache(maxsize=1_024)
+    def paths(names: tuple[str, ...]) -> tuple[Path, ...]:
+        return declared or tuple(map(_whole_field, names or (DEFAULT_KEY,)))
+
+    def identify(record: RawRecord) -> Keyed | Reject:
+        try:
+            fields = split(record.payload)
+            identity = _identity(fields, paths(record.key), before=(_stream_of(record),))
+            return Keyed(identity, payload_hash(record.payload), record)
+        except Unfit as unfit:
+            return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
+
+    return identify
+
+
+def _whole_field(name: str) -> Path:
+    """A field by its name, whatever characters that has."""
+    return Path(name, name, lambda fields: plain(fields.get(name)))
+
+
+def _stream_of(record: RawRecord) -> str:
+    return record.origin.stream if isinstance(record.origin, StreamOrigin) else ""
 
 
 def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[Keyed | Reject] | None]:
@@ -114,8 +148,8 @@ def _escaped(column: list[str]) -> list[str]:
     return [_escape(part) for part in column] if "|" in together or "\\" in together else column
 
 
-def _identity(fields: Fields, paths: tuple[Path, ...]) -> str:
-    parts = [_key_text(path.read(fields), path.text) for path in paths]
+def _identity(fields: Fields, paths: tuple[Path, ...], before: tuple[str, ...] = ()) -> str:
+    parts = [*before, *(_key_text(path.read(fields), path.text) for path in paths)]
     identity = parts[0] if len(parts) == 1 else "|".join(map(_escape, parts))
     if len(identity) > MAX_ID:
         raise Unfit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import ApiSource, CsvSource, SingerSource, SourceDeclaration, StreamSource
 from kasparro.ingestion.http.gate import Gate, Waiting, gate_of
 from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
 from kasparro.ingestion.incremental.pages import IncrementalPages
@@ -12,6 +12,7 @@ from kasparro.ingestion.limits import LocalLimits
 from kasparro.ingestion.polite import PoliteSource
 from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.resume import ResumableSource
+from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.csv import CsvPages
 
@@ -30,8 +31,8 @@ def open_source(
     limits = facilities.limits if facilities else LocalLimits(waiting.now)
     gate = gate_of(declaration, limits, waiting)
     source = _plain_source(declaration, page_size, gate, waiting)
-    resumable = ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages))
-    return PoliteSource(resumable, gate)
+    rereads = not isinstance(source, IncrementalPages | TapPages)
+    return PoliteSource(ResumableSource(declaration, source, rereads=rereads), gate)
 
 
 def _plain_source(declaration: SourceDeclaration, page_size: int, gate: Gate, waiting: Waiting) -> Source:
@@ -40,6 +41,8 @@ def _plain_source(declaration: SourceDeclaration, page_size: int, gate: Gate, wa
             return _api(declaration, gate, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
+        case SingerSource():
+            return TapPages(declaration, page_size)
         case StreamSource():
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
 

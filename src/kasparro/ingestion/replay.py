@@ -33,7 +33,7 @@ class RawArchive(Protocol):
 
 async def replay(job: Job, session: IngestSession, archive: RawArchive, recipe: Recipe) -> None:
     """Normalise everything stored, batch by batch. Raises what stopped it; committed batches stay."""
-    kind = SourceKind(job.declaration.type)
+    kind = SourceKind.of(job.declaration.type)
     await session.resume()
     last = 0
     while rows := await archive.read(kind, job.name, last, job.pace.records):

@@ -20,7 +20,7 @@ class ResumableSource:
 
     "Page 7" means something else once the page size or the address has changed: then the source is read from the beginning, which
     costs a lookup for each record that is stored already. So it is when all has been read and something was rejected: storage
-    notes that in the cursor. Not so where the source asks only for what changed (*rereads* is false): a mended record is that.
+    notes that in the cursor. Not so where the source gives only what changed (*rereads* is false): a mended record is that.
     """
 
     def __init__(self, declaration: SourceDeclaration, source: Source, *, rereads: bool = True) -> None:

@@ -122,7 +122,7 @@ async def run_under_lease(
 ) -> RunReport:
     """Do *work* as a run: take the lease, open the run, close it however the work ends."""
     started = monotonic()
-    kind = SourceKind(job.declaration.type)
+    kind = SourceKind.of(job.declaration.type)
     async with store.session(job.name, kind, job.run_id, job.details, job.stop) as session:
         error = await failure(work(session), session)
         resume_at = error.resume_at if isinstance(error, SourceParked) else None

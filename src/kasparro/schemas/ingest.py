@@ -32,11 +32,16 @@ REJECTED: Final = "rejected"
 
 
 class SourceKind(StrEnum):
-    """The type of a declared source; it decides the raw table."""
+    """What a declared source reads; it decides the raw table."""
 
     API = "api"
     CSV = "csv"
     STREAM = "stream"
+
+    @classmethod
+    def of(cls, declared: str) -> SourceKind:
+        """The kind of the declared type; what a tap writes is a stream."""
+        return cls.STREAM if declared == "singer" else cls(declared)
 
 
 class ApiOrigin(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +68,7 @@ class FileOrigin(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamOrigin(msgspec.Struct, frozen=True, gc=False):
-    """Where a streamed record was received: the stream's name, its position from 0."""
+    """Where a streamed record was received: the stream's name, and its position in it; of a tap, the line it wrote, from 1."""
 
     stream: str
     position: int
@@ -78,12 +83,14 @@ Origin = ApiOrigin | FileOrigin | StreamOrigin
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
     """A record as received. `payload` is JSON text in UTF-8; a CSV row is an object of its cells as text.
 
-    `repeat`: how many equal rows came before it in its file, counted where content is all the identity that a row has.
+    `repeat`: how many equal rows came before it in its file, counted where content is all the identity that a row has. `key`: the
+    fields that identify it, where the source itself says so.
     """
 
     payload: bytes
     origin: Origin
     repeat: int = 0
+    key: tuple[str, ...] = ()
 
 
 class RejectReason(StrEnum):

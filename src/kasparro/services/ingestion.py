@@ -13,7 +13,14 @@ from typing import Any
 from kasparro import __version__
 from kasparro.core.config import Settings
 from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, Catalog, CsvSource, SourceDeclaration, StreamSource
+from kasparro.core.etl_config import (
+    ApiSource,
+    Catalog,
+    CsvSource,
+    SingerSource,
+    SourceDeclaration,
+    StreamSource,
+)
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.ports import Facilities, Source
@@ -101,6 +108,8 @@ class DataIngestionService:
                 return await self.ingest_from_api(declaration, request)
             case CsvSource():
                 return await self.ingest_from_csv(declaration, request)
+            case SingerSource():
+                return await self.ingest_from_tap(declaration, request)
             case StreamSource():
                 raise NotSupportedYet(f"source {source!r}: hand its records to ingest_from_stream")
 
@@ -109,6 +118,9 @@ class DataIngestionService:
 
     async def ingest_from_csv(self, declaration: CsvSource, request: Request = DEFAULT) -> RunReport:
         return await self._run(declaration, self._open(declaration), request)
+
+    async def ingest_from_tap(self, declaration: SingerSource, request: Request = DEFAULT) -> RunReport:
+        return await self._run(declaration, open_source(declaration, self._pace.records), request)
 
     async def ingest_from_stream(
         self, declaration: StreamSource, records: AsyncIterable[bytes], request: Request = DEFAULT

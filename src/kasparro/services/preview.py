@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.opening import open_source
+from kasparro.ingestion.ports import Source
 from kasparro.ingestion.prepare import Recipe
-from kasparro.schemas.ingest import Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Page, RawRecord, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,14 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """What the first page of a source holds; `total` as the source tells."""
+    """What the first page of a source holds; `total` as the source tells, `cursor` what the next page is asked for with."""
 
     records: int
     rejects: int
     size: int
     total: int | None
     more: bool
+    cursor: Cursor | None
     previews: list[Preview]
 
 
@@ -44,9 +46,11 @@ async def preview(declaration: SourceDeclaration, limit: int) -> list[Preview]:
     return found[:limit]
 
 
-async def first_page(declaration: SourceDeclaration, page_size: int = 100) -> FirstPage:
-    """Fetch one page and look at it. Raises the `SourceError` family."""
-    async with aclosing(open_source(declaration, page_size).pages(None)) as pages:
+async def first_page(
+    declaration: SourceDeclaration, page_size: int = 100, source: Source | None = None
+) -> FirstPage:
+    """Fetch one page, of *source* where it is open already, and look at it. Raises the `SourceError` family."""
+    async with aclosing((source or open_source(declaration, page_size)).pages(None)) as pages:
         page = await anext(pages)
     return FirstPage(
         records=len(page.records),
@@ -54,6 +58,7 @@ async def first_page(declaration: SourceDeclaration, page_size: int = 100) -> Fi
         size=page.size,
         total=page.total,
         more=page.cursor is not None and not page.last,
+        cursor=page.cursor,
         previews=_previews(Recipe.of(declaration), page),
     )
 

@@ -497,9 +497,9 @@ def test_a_path_that_names_no_file_is_refused(load, path):
         ("sources: {}", 1, "at least one source"),
         ("sources: [a]", 1, "at least one source"),
         ("sources:\n  s: api", 2, "sources.s: must be a mapping"),
-        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, stream"),
+        ("sources:\n  s: {}", 2, "sources.s: needs a type: one of api, csv, singer, stream"),
         ("sources:\n  s: {type: ap, url: x}", 2, "sources.s.type: unknown type. Did you mean 'api'?"),
-        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, stream"),
+        ("sources:\n  s: {type: [api]}", 2, "sources.s.type: unknown type. Known are: api, csv, singer, stream"),
         ("sources:\n  s: {type: api}", 2, "sources.s: url is missing"),
         ("sources:\n  My-Source: {type: csv, path: a}", 2, "1 to 50 of a-z, 0-9 and _, a letter first. Did you mean 'my_source'?"),
         (f"sources:\n  {'a' * 51}: {{type: csv, path: a}}", 2, "not a source name"),
@@ -672,6 +672,9 @@ def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value
         ("api", "map"),
         ("csv", "header"),
         ("stream", "key"),
+        ("singer", "command"),
+        ("singer", "config"),
+        ("singer", "catalog"),
     ):
         source = {"type": kind, "url": "https://h.example", block: value}
         file.write_text(yaml.safe_dump({"sources": {"s": source}}, allow_unicode=True), encoding="utf-8")

@@ -50,6 +50,15 @@ sources:
     null_values: ["", NA, -1]
     key: [ident]
   live: {type: stream, url: "wss://h.example"}
+  tapped:
+    type: singer
+    command: [tap-thing, --flag]
+    config: {start: 2024-01-01, deep: [{n: 1}], on: true, token: "${TOKEN}"}
+    catalog: {streams: [{stream: a}]}
+    streams: a
+    env: [AWS_PROFILE]
+    timeout: 5m
+  tapped_too: {type: singer, command: tap-thing --flag, catalog: taps/catalog.json, streams: [a, b]}
 """
 
 

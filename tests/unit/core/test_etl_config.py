@@ -42,6 +42,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     etl_config.Budget: "#### budget",
     etl_config.Retry: "### retry",
     etl_config.Storage: "### storage",
+    etl_config.SingerSource: "## Singer taps",
     etl_config.FieldRule: "### map field",
     etl_config.Incremental: "## incremental",
     etl_config.EntityRules: "## entity",

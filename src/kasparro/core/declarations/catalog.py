@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from kasparro.core.declarations.any_source import SourceDeclaration
 from kasparro.core.declarations.base import Declaration
-from kasparro.core.declarations.sources import ApiSource, SourceDeclaration
+from kasparro.core.declarations.sources import ApiSource
 from kasparro.core.errors import ConfigurationError, ConfigurationProblem
 
 

@@ -328,10 +328,6 @@ class StreamSource(BaseSource):
         return self.model_dump(include={"type", "url", "records", "key"})
 
 
-SourceDeclaration = Annotated[ApiSource | CsvSource | StreamSource, Field(discriminator="type")]
-"""Any declared source."""
-
-
 def _fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

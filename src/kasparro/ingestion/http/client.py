@@ -40,7 +40,7 @@ from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.redirects import Reach, RedirectRules
 from kasparro.ingestion.http.session import Elsewhere
 from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
-from kasparro.ingestion.http.tokens import TokenKeeper
+from kasparro.ingestion.http.tokens import Token, TokenKeeper
 
 _ERROR_BODY: Final = Bounds(size=MIB)
 
@@ -101,13 +101,21 @@ class HttpClient:
             return await self._follow(request, self.credentials)
         token = await self.tokens.current()
         try:
-            response = await self._follow(request, token.credentials)
+            return await self._with(self.tokens, token, request)
         except AuthenticationFailed as refusal:
             if refusal.status != HTTPStatus.UNAUTHORIZED:
                 raise
             token = await self.tokens.instead_of(token, refusal)
+        return await self._with(self.tokens, token, request)
+
+    async def _with(self, tokens: TokenKeeper, token: Token, request: Request) -> Response:
+        """An answer to *token*, that nothing has changed included, says that it is taken."""
+        try:
             response = await self._follow(request, token.credentials)
-        self.tokens.accepted(token)
+        except NotModified:
+            tokens.accepted(token)
+            raise
+        tokens.accepted(token)
         return response
 
     async def _follow(self, request: Request, credentials: Credentials) -> Response:

@@ -76,13 +76,21 @@ class Asking:
 
     async def ask(self, request: TokenRequest) -> TokenAnswer:
         """Ask once. Raises `AuthenticationFailed` with what the provider says, and the rest of the `SourceError` family."""
-        with translated(self.redact(str(request.url)), self.redact):
-            try:
-                async with asyncio.timeout(self.timeout), self._send(request) as raw:
-                    return await _receive(request, raw, self.redact, self.now())
-            except TimeoutError as error:
-                message = f"{request.what} gave no complete answer within {self.timeout:g} s"
-                raise TransientSourceError(message) from error
+        try:
+            with translated(self.redact(str(request.url)), self.redact):
+                return await self._ask(request)
+        except SourceError as error:
+            if error.hint is not None:
+                error.hint = error.hint.replace("`url`", "`auth`")
+            raise
+
+    async def _ask(self, request: TokenRequest) -> TokenAnswer:
+        try:
+            async with asyncio.timeout(self.timeout), self._send(request) as raw:
+                return await _receive(request, raw, self.redact, self.now())
+        except TimeoutError as error:
+            message = f"{request.what} gave no complete answer within {self.timeout:g} s"
+            raise TransientSourceError(message) from error
 
     def learn(self, secret: str) -> str:
         """Take *secret*, which has just come, out of whatever is shown from now on."""

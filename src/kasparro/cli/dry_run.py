@@ -1,0 +1,198 @@
+"""`kasparro ingest --dry-run`: what a run would do, for people and for programs, without a trace in the database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kasparro.cli.ingesting import Ended, run_each
+from kasparro.cli.opening import migrated
+from kasparro.cli.output import numeric, print_json, print_line, print_table, textual
+from kasparro.cli.progress import Bars
+from kasparro.cli.stopping import Stop
+from kasparro.core.config import Settings
+from kasparro.core.etl_config import SourceDeclaration
+from kasparro.core.redaction import for_people
+from kasparro.ingestion.batching import Pace
+from kasparro.schemas.events import Observer, unobserved
+from kasparro.schemas.ingest import RunReport
+from kasparro.services.dry_run import Ask, DryRun, NothingStored, RejectTally, StoredData, dry_run
+from kasparro.services.shapes import Change
+from kasparro.storage.stored_data import PostgresStoredData
+
+COLUMNS = [
+    *textual("source", "would be"),
+    *numeric("fetched", "insert", "update", "unchanged", "reject", "duplicates", "seconds"),
+]
+EXAMPLE = 200
+"""Characters of a rejected record that are shown."""
+
+
+@dataclass(slots=True)
+class DryRuns:
+    """The dry runs of one command, by source, as they come in."""
+
+    settings: Settings
+    declarations: Sequence[SourceDeclaration]
+    full: bool
+    limit: int | None
+    found: dict[str, DryRun] = field(default_factory=dict)
+
+    async def run(self, url: str | None, stop: Stop) -> list[Ended]:
+        """Do them, some at once, and compare with the database at *url*, if there is one; returns how each ended."""
+        declared = {one.name: one for one in self.declarations}
+        pace = Pace(self.settings.etl_batch_size, self.settings.etl_checkpoint_interval)
+        async with _stored(self.settings, url) as stored:
+            with _watching([*declared]) as observe:
+                ask = Ask(self.full, self.limit, observe, stop.event)
+
+                async def one(name: str) -> RunReport:
+                    self.found[name] = await dry_run(declared[name], stored, pace, ask)  # type: ignore[index]  # a name is a name
+                    return self.found[name].report
+
+                return await run_each([*declared], one, stop.event)
+
+
+async def show_dry_runs(runs: DryRuns, url: str | None, stop: Stop, *, as_json: bool) -> int:
+    """Do the dry runs, print what they found, and return the exit code."""
+    ended = await runs.run(url, stop)
+    if as_json:
+        print_json([_document(one, runs.found.get(one.source)) for one in ended])
+    else:
+        print_table(COLUMNS, [_row(one) for one in ended])
+        for one in ended:
+            for line in _lines(one, runs.found.get(one.source)):
+                print_line(line)
+        print_line("Nothing was written.")
+    return int(any(one.failed for one in ended))
+
+
+@asynccontextmanager
+async def _stored(settings: Settings, url: str | None) -> AsyncIterator[StoredData]:
+    """What to compare with. A look brings no schema up to date."""
+    if url is None:
+        yield NothingStored()
+        return
+    async with migrated(settings, url, migrate=False) as database:
+        yield PostgresStoredData(database)
+
+
+@contextmanager
+def _watching(names: Sequence[str]) -> Iterator[Observer]:
+    """Bars on a terminal, and nothing elsewhere: log lines of runs that never were would mislead."""
+    if not sys.stderr.isatty():
+        yield unobserved
+        return
+    with Bars(names) as bars:
+        yield bars.show
+
+
+def _row(one: Ended) -> list[Any]:
+    if one.report is None:
+        return [one.source, "failed", *[None] * 7]
+    counters = one.report.counters
+    return [
+        one.source,
+        one.report.status.value,
+        *(counters.processed, counters.inserted, counters.updated, counters.unchanged, counters.failed),
+        counters.duplicates,
+        f"{one.report.duration_ms / 1000:.1f}",
+    ]
+
+
+def _lines(one: Ended, found: DryRun | None) -> Iterator[str]:
+    if one.message:
+        yield f"{one.source}: {one.message}"
+    if found is None:
+        return
+    start = "from the checkpoint" if found.resumed else "from the beginning"
+    yield f"{one.source}: {start}{', cut off by --limit' if found.limited else ''}"
+    for reason, tally in found.rejects.items():
+        yield f"{one.source}: would reject {tally.records:,}: {reason}: {_why(tally)}"
+        yield f"    such as {_example(tally)}"
+    shapes = found.shapes
+    if shapes.found:
+        yield f"{one.source}: compared with {shapes.stored:,} stored records, {shapes.fetched:,} fetched ones differ in shape:"
+        for change in shapes.found:
+            yield f"    {_change_line(change)}"
+
+
+def _why(tally: RejectTally) -> str:
+    reject = tally.example
+    return f"{reject.field}: {reject.message}" if reject.field else reject.message
+
+
+def _example(tally: RejectTally) -> str:
+    return tally.example.payload[: 4 * EXAMPLE].decode("utf-8", "replace")[:EXAMPLE]
+
+
+def _change_line(change: Change) -> str:
+    name = f"{change.stream}: {change.field}" if change.stream else change.field
+    before, after = " or ".join(change.before) or "null", " or ".join(change.after) or "null"
+    match change.kind:
+        case "added":
+            return f"{name} is new ({after}, in {change.share_after:.0%})"
+        case "missing":
+            return f"{name} is missing (was {before}, in {change.share_before:.0%})"
+        case "type_changed":
+            return f"{name} has changed its type: {before} before, {after} now"
+
+
+def _document(one: Ended, found: DryRun | None) -> dict[str, Any]:
+    report = one.report
+    counters = report.counters if report else None
+    return {
+        "source": one.source,
+        "dry_run": True,
+        "status": report.status.value if report else "failed",
+        "resumed": found.resumed if found else None,
+        "limited": found.limited if found else None,
+        "would_insert": counters.inserted if counters else 0,
+        "would_update": counters.updated if counters else 0,
+        "unchanged": counters.unchanged if counters else 0,
+        "would_reject": counters.failed if counters else 0,
+        "duplicates": counters.duplicates if counters else 0,
+        "duration_ms": report.duration_ms if report else 0,
+        "error_code": one.code if one.message else None,
+        "error": for_people(one.message) if one.message else None,
+        "rejects": [
+            _reject_document(reason, tally) for reason, tally in (found.rejects if found else {}).items()
+        ],
+        "schema": _shapes_document(found),
+    }
+
+
+def _reject_document(reason: str, tally: RejectTally) -> dict[str, Any]:
+    example = tally.example
+    return {
+        "reason": reason,
+        "records": tally.records,
+        "field": example.field,
+        "message": example.message,
+        "place": str(example.origin),
+        "example": example.payload.decode("utf-8", "replace"),
+    }
+
+
+def _shapes_document(found: DryRun | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "stored_records_compared": found.shapes.stored,
+        "fetched_records_compared": found.shapes.fetched,
+        "changes": [
+            {
+                "stream": change.stream or None,
+                "field": change.field,
+                "kind": change.kind,
+                "before": list(change.before),
+                "after": list(change.after),
+                "share_before": round(change.share_before, 4),
+                "share_after": round(change.share_after, 4),
+            }
+            for change in found.shapes.found
+        ],
+    }

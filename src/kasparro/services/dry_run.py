@@ -1,0 +1,254 @@
+"""What a run would do, done up to the writing: fetched, identified, normalised, compared with what is stored, and counted.
+
+It is the flow of a real run (`ingestion.runner.run_etl`) under a session that writes nothing: no lease, no run, no checkpoint.
+What it cannot foretell is what only PostgreSQL would refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from kasparro.core.clock import monotonic
+from kasparro.core.errors import KasparroError, SourceParked
+from kasparro.core.etl_config import SourceDeclaration
+from kasparro.ingestion.batching import Pace
+from kasparro.ingestion.opening import open_source
+from kasparro.ingestion.ports import Source
+from kasparro.ingestion.prepare import Recipe
+from kasparro.ingestion.runner import Job, run_etl
+from kasparro.schemas.events import Observer, RunEnded, RunStarted, unobserved
+from kasparro.schemas.ingest import (
+    Batch,
+    Cursor,
+    Keyed,
+    Known,
+    Origin,
+    Page,
+    Place,
+    Reject,
+    RunCounters,
+    RunReport,
+    RunStatus,
+    SourceKind,
+    SourceName,
+    Stored,
+    StreamOrigin,
+    new_run_id,
+    outcome,
+)
+from kasparro.services.seen import Seen
+from kasparro.services.shapes import Change, Shape, changes
+
+SAMPLE: Final = 1_000
+"""Records, stored and fetched, whose shapes are compared."""
+
+
+class StoredData(Protocol):
+    """What is stored of a source, to be looked at."""
+
+    async def cursor(self, source: SourceName) -> Cursor | None: ...
+
+    async def known(
+        self, source: SourceName, kind: SourceKind, records: Sequence[Keyed], *, payloads: bool = False
+    ) -> Stored:
+        """As `ingestion.ports.IngestSession.known`."""
+        ...
+
+    async def sample(self, source: SourceName, kind: SourceKind, limit: int) -> list[tuple[str, bytes]]:
+        """Up to *limit* raw records, each with its stream (a tap's) or nothing."""
+        ...
+
+
+class NothingStored:
+    """What is stored where there is no database yet."""
+
+    async def cursor(self, source: SourceName) -> Cursor | None:  # noqa: ARG002  # as the protocol has it
+        return None
+
+    async def known(
+        self,
+        source: SourceName,  # noqa: ARG002  # likewise
+        kind: SourceKind,  # noqa: ARG002  # likewise
+        records: Sequence[Keyed],
+        *,
+        payloads: bool = False,  # noqa: ARG002  # likewise
+    ) -> Stored:
+        return dict.fromkeys(range(len(records)))
+
+    async def sample(self, source: SourceName, kind: SourceKind, limit: int) -> list[tuple[str, bytes]]:  # noqa: ARG002  # likewise
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a dry run is asked for: from the checkpoint unless *full*, at most *limit* records."""
+
+    full: bool = False
+    limit: int | None = None
+    observe: Observer = unobserved
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class RejectTally:
+    """Rejects for one reason: how many, and the first of them."""
+
+    records: int
+    example: Reject
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeChanges:
+    """How the fetched records differ in shape from the stored ones, and how many of each were compared."""
+
+    stored: int
+    fetched: int
+    found: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would do. `resumed`: from the checkpoint; `limited`: there is more than the limit let through."""
+
+    report: RunReport
+    rejects: Mapping[str, RejectTally]
+    shapes: ShapeChanges
+    resumed: bool
+    limited: bool
+
+
+async def dry_run(declaration: SourceDeclaration, stored: StoredData, pace: Pace, ask: Ask) -> DryRun:
+    """Do everything but write. A source that fails is a failed report, not an exception."""
+    started = monotonic()
+    source = _Watched(open_source(declaration, pace.records), ask.limit)
+    run_id = new_run_id(declaration.name)
+    job = Job(run_id, declaration, source, pace, ask.full, observe=ask.observe, stop=ask.stop)
+    after = None if ask.full else await stored.cursor(job.name)
+    ask.observe(RunStarted(job.name, run_id, resumed=after is not None))
+    error: KasparroError | None = None
+    with closing(Seen()) as seen:
+        session = DrySession(job.name, SourceKind.of(declaration.type), stored, seen)
+        try:
+            await run_etl(job, session, Recipe.of(declaration), after)
+        except KasparroError as failed:
+            error = failed
+        resume_at = error.resume_at if isinstance(error, SourceParked) else None
+        status, counters = await session.finish(None if error is None else str(error), resume_at)
+    report = RunReport(
+        run_id=run_id,
+        source=job.name,
+        status=status,
+        counters=counters,
+        duration_ms=round((monotonic() - started) * 1000),
+        error=None if error is None else str(error),
+        error_code=None if error is None else error.code,
+        resume_at=resume_at,
+    )
+    ask.observe(RunEnded(report))
+    shapes = await _compared(job, stored, source.shape)
+    return DryRun(report, session.rejects, shapes, resumed=after is not None, limited=source.limited)
+
+
+async def _compared(job: Job, stored: StoredData, fetched: Shape) -> ShapeChanges:
+    before = Shape()
+    if fetched.size:
+        for stream, payload in await stored.sample(job.name, SourceKind.of(job.declaration.type), SAMPLE):
+            before.add(stream, payload)
+    return ShapeChanges(before.size, fetched.size, changes(before, fetched))
+
+
+class _Watched:
+    """The source, cut off after *limit* records, and the shape of the first it has handed over."""
+
+    def __init__(self, source: Source, limit: int | None) -> None:
+        self.shape = Shape()
+        self.limited = False
+        self._source = source
+        self._limit = limit
+
+    async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
+        left = self._limit
+        async with aclosing(self._source.pages(after)) as pages:
+            async for page in pages:
+                for record in page.records[: SAMPLE - self.shape.size]:
+                    self.shape.add(stream_of(record.origin), record.payload)
+                if left is None:
+                    yield page
+                    continue
+                size = len(page.records) + len(page.rejects)
+                yield (
+                    page
+                    if size <= left
+                    else replace(
+                        page,
+                        records=page.records[:left],
+                        rejects=page.rejects[: max(0, left - len(page.records))],
+                    )
+                )
+                left = max(0, left - size)
+                if not left:
+                    self.limited = True
+                    return
+
+
+def stream_of(origin: Origin) -> str:
+    """The stream of a tap; other sources have but one."""
+    return origin.stream if isinstance(origin, StreamOrigin) else ""
+
+
+class DrySession:
+    """See `ingestion.ports.IngestSession`: the same answers, and nothing written."""
+
+    def __init__(self, source: SourceName, kind: SourceKind, stored: StoredData, seen: Seen) -> None:
+        self.rejects: dict[str, RejectTally] = {}
+        self._source = source
+        self._kind = kind
+        self._stored = stored
+        self._seen = seen
+        self._counters = RunCounters()
+        self._places = itertools.count()
+
+    async def resume(self) -> Cursor | None:
+        return await self._stored.cursor(self._source)
+
+    async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
+        """What the run would find: what is stored, and over it what it would have written by now."""
+        stored = await self._stored.known(self._source, self._kind, records, payloads=payloads)
+        marks = await asyncio.to_thread(self._seen.marks, [one.external_id for one in records])
+        return {**stored} | {
+            at: Known(
+                mark.payload_hash, mark.processed, mark.processed or _in_dataset(stored, at), this_run=True
+            )
+            for at, mark in marks.items()
+        }
+
+    def next_place(self) -> Place:
+        return Place(next(self._places))
+
+    async def commit(self, place: Place, batch: Batch) -> RunCounters:  # noqa: ARG002  # places are for those who write
+        await asyncio.to_thread(self._seen.note, [*batch.new, *batch.changed])
+        for reject in batch.rejects:
+            tally = self.rejects.setdefault(reject.reason.value, RejectTally(0, reject))
+            tally.records += 1
+        self._counters += batch.counters
+        return self._counters
+
+    async def finish(
+        self, error: str | None, resume_at: datetime | None = None
+    ) -> tuple[RunStatus, RunCounters]:
+        status, _ = outcome(self._counters, error)
+        return status if resume_at is None else RunStatus.PARTIAL, self._counters
+
+
+def _in_dataset(stored: Stored, at: int) -> bool:
+    """A record that the look-up does not mention is stored as it is, in the dataset too."""
+    if at not in stored:
+        return True
+    known = stored[at]
+    return known is not None and known.in_dataset
