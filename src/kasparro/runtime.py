@@ -20,6 +20,7 @@ from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
 from kasparro.storage.limits import PostgresLimits
+from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 from kasparro.storage.runs import RunHistory
@@ -83,5 +84,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
-        Facilities(limits=PostgresLimits(writer)),
+        Facilities(parents=PostgresParents.of(catalog, writer), limits=PostgresLimits(writer)),
     )

@@ -435,7 +435,7 @@ async def test_an_api_that_does_not_heed_the_page_number_ends_the_run():
         fetched, error = await collect(declare(f"{api.url}/all", pagination={"type": "page"}))
         assert fetched == list(range(RECORDS))
         assert isinstance(error, PaginationLoop)
-        assert len(api.requests) == 2
+        assert len(api.requests) == 3
 
 
 async def test_empty_pages_with_a_next_token_are_gone_through():

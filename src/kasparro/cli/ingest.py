@@ -56,14 +56,15 @@ def ingest(
     Ctrl-C finishes the batch in hand and leaves a checkpoint to resume from; a second one gives the batch up.
     """
     settings = begin(context)
-    declared = chosen(read_catalog(settings), sources or [])
+    catalog = read_catalog(settings)
+    declared = chosen(catalog, sources or [])
     names = [source.name for source in declared]
     if not names:
         raise ConfigurationError("no source is enabled", hint="Name one, or set enabled: true in the catalog")
     if limit is not None and not dry:
         raise ConfigurationError("--limit goes with --dry-run only", hint="A run loads all there is")
     if dry:
-        raise typer.Exit(_dry(settings, DryRuns(settings, declared, full, limit), as_json=as_json))
+        raise typer.Exit(_dry(settings, DryRuns(settings, catalog, declared, full, limit), as_json=as_json))
 
     async def work(stop: Stop) -> int:
         return await _ingest(settings, url, names, stop, Options(full, force, as_json))
@@ -94,7 +95,7 @@ async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop
                     source, full=options.full, force=options.force, observe=observe, stop=stop.event
                 )
 
-            ended = await run_each(names, run, stop.event)
+            ended = await run_each(names, run, stop.event, runtime.catalog.needs)
         await show(runtime, ended, as_json=options.as_json)
     return int(any(one.failed for one in ended))
 

@@ -112,7 +112,7 @@ async def _first_ingest(runtime: Runtime, stop: Stop) -> None:
         async def run(source: str) -> RunReport:
             return await runtime.ingestion.ingest(source, observe=observe, stop=stop.event)
 
-        ended = await run_each(names, run, stop.event)
+        ended = await run_each(names, run, stop.event, runtime.catalog.needs)
     if ended:
         await show(runtime, ended, as_json=False)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from kasparro.core.catalog_parents import parent_faults
 from kasparro.core.catalog_problems import Fault, faults, known_keys, nearest
 from kasparro.core.declarations.any_source import MODELS, AnySource, SourceDeclaration
 from kasparro.core.declarations.limits import RateLimit
@@ -60,6 +61,8 @@ class CatalogReader:
         for name, source in sources.items():
             self._read_source(name, source)
         self._compare_groups()
+        for place, fault in parent_faults(self.sources, sources):
+            self._report(place, fault)
 
     def _compare_groups(self) -> None:
         """Sources that share a rate limit must mean the same one."""

@@ -26,6 +26,7 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, PLACEHOLDER, Parent
 from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
@@ -46,11 +47,14 @@ from kasparro.core.declarations.token_auth import (
 )
 
 __all__ = [
+    "CARRIED",
     "CONCURRENCY",
     "DISCOVER",
     "HEADER_PREFIX",
     "NO_CATALOG",
+    "PARENT_KEY",
     "PARK_AFTER",
+    "PLACEHOLDER",
     "AnySource",
     "ApiKeyAuth",
     "ApiSource",
@@ -80,6 +84,7 @@ __all__ = [
     "OffsetPagination",
     "PagePagination",
     "Pagination",
+    "Parent",
     "RateLimit",
     "Retry",
     "SignedJwt",

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from kasparro.core.errors import NotSupportedYet
-from kasparro.core.etl_config import ApiSource, CsvSource, SingerSource, SourceDeclaration, StreamSource
+from kasparro.core.errors import ConfigurationError, NotSupportedYet
+from kasparro.core.etl_config import (
+    ApiSource,
+    CsvSource,
+    Parent,
+    SingerSource,
+    SourceDeclaration,
+    StreamSource,
+)
 from kasparro.ingestion.http.gate import Gate, Waiting, gate_of
 from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
 from kasparro.ingestion.incremental.pages import IncrementalPages
@@ -14,6 +21,7 @@ from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.resume import ResumableSource
 from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.sources.api import ApiPages
+from kasparro.ingestion.sources.children import ChildPages
 from kasparro.ingestion.sources.csv import CsvPages
 
 
@@ -27,16 +35,19 @@ def open_source(
 
     Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance for those that go by a clock.
     """
-    waiting = waiting or Waiting()
-    limits = facilities.limits if facilities else LocalLimits(waiting.now)
-    gate = gate_of(declaration, limits, waiting)
-    source = _plain_source(declaration, page_size, gate, waiting)
+    waiting, facilities = waiting or Waiting(), facilities or Facilities()
+    gate = gate_of(declaration, facilities.limits or LocalLimits(waiting.now), waiting)
+    source = _plain_source(declaration, page_size, facilities, gate, waiting)
     rereads = not isinstance(source, IncrementalPages | TapPages)
     return PoliteSource(ResumableSource(declaration, source, rereads=rereads), gate)
 
 
-def _plain_source(declaration: SourceDeclaration, page_size: int, gate: Gate, waiting: Waiting) -> Source:
+def _plain_source(
+    declaration: SourceDeclaration, page_size: int, facilities: Facilities, gate: Gate, waiting: Waiting
+) -> Source:
     match declaration:
+        case ApiSource() if declaration.parent is not None:
+            return _of_parents(declaration, declaration.parent, facilities, gate, waiting)
         case ApiSource():
             return _api(declaration, gate, waiting)
         case CsvSource():
@@ -56,3 +67,13 @@ def _api(declaration: ApiSource, gate: Gate, waiting: Waiting) -> Source:
     if declared is not None and declared.param is not None and read is not None:
         return IncrementalPages(declaration, declared, read, pages, waiting.now)
     return ConditionalPages(declaration, pages) if can_be_conditional(declaration) else pages
+
+
+def _of_parents(
+    declaration: ApiSource, parent: Parent, facilities: Facilities, gate: Gate, waiting: Waiting
+) -> Source:
+    if facilities.parents is None:
+        raise ConfigurationError(
+            f"source {declaration.name!r} is fetched for the records of another one, which are not at hand here"
+        )
+    return ChildPages(declaration, parent, facilities.parents, waiting, gate)

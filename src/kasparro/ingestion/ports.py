@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from kasparro.ingestion.limits import LocalLimits
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,
     Keyed,
     Page,
+    ParentRecord,
     Place,
     RunCounters,
     RunId,
@@ -126,8 +126,28 @@ class Limits(Protocol):
         ...
 
 
+class Parents(Protocol):
+    """The records of a source, for those that are asked once for each of them: what is in the dataset and not deleted."""
+
+    async def version(self, source: SourceName) -> int:
+        """The dataset version of *source*: what changes from now on has a greater one."""
+        ...
+
+    async def read(
+        self, source: SourceName, after: str | None, limit: int, since: int | None = None
+    ) -> Sequence[ParentRecord]:
+        """Up to *limit* records with keys after *after*, in the order of their keys; of those changed after version *since*."""
+        ...
+
+    async def one(self, source: SourceName, key: str) -> ParentRecord | None:
+        """The record with this key; `None` where there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Facilities:
     """What sources share with others, beyond their declaration."""
 
-    limits: Limits = field(default_factory=LocalLimits)
+    parents: Parents | None = None
+    limits: Limits | None = None
+    """Where there are none, those that are declared hold for this process alone."""

@@ -133,6 +133,12 @@ class NoticeCode(StrEnum):
     CURSOR_REGRESSION = "cursor_regression"
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
+    STALE_IGNORED = "stale_ignored"
+    PAGINATION_DETECTED = "pagination_detected"
+    PAGINATION_NOT_DETECTED = "pagination_not_detected"
+    PAGES_LEFT_OUT = "pages_left_out"
+    PARENT_GONE = "parent_gone"
+    PARENT_UNUSABLE = "parent_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,13 @@ class Keyed(msgspec.Struct, frozen=True, gc=False):
     external_id: str
     payload_hash: bytes
     raw: RawRecord
+
+
+class ParentRecord(msgspec.Struct, frozen=True, gc=False):
+    """A stored record for which another source is asked: its external_id, and its JSON text as received."""
+
+    key: str
+    raw: bytes
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ from kasparro.core.errors import KasparroError, SourceParked
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
-from kasparro.ingestion.ports import Source
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.runner import Job, run_etl
 from kasparro.schemas.events import Observer, RunEnded, RunStarted, unobserved
@@ -123,10 +123,16 @@ class DryRun:
     limited: bool
 
 
-async def dry_run(declaration: SourceDeclaration, stored: StoredData, pace: Pace, ask: Ask) -> DryRun:
+async def dry_run(
+    declaration: SourceDeclaration,
+    stored: StoredData,
+    pace: Pace,
+    ask: Ask,
+    facilities: Facilities | None = None,
+) -> DryRun:
     """Do everything but write. A source that fails is a failed report, not an exception."""
     started = monotonic()
-    source = _Watched(open_source(declaration, pace.records), ask.limit)
+    source = _Watched(open_source(declaration, pace.records, facilities), ask.limit)
     run_id = new_run_id(declaration.name)
     job = Job(run_id, declaration, source, pace, ask.full, observe=ask.observe, stop=ask.stop)
     after = None if ask.full else await stored.cursor(job.name)

@@ -76,7 +76,7 @@ class DataIngestionService:
         archive: PostgresRawArchive,
         runs: RunBook,
         checkpoints: Checkpoints,
-        facilities: Facilities,
+        facilities: Facilities | None = None,
     ) -> None:
         self.catalog = catalog
         self._pace = Pace(settings.etl_batch_size, settings.etl_checkpoint_interval)
@@ -84,7 +84,7 @@ class DataIngestionService:
         self._archive = archive
         self._runs = runs
         self._checkpoints = checkpoints
-        self._facilities = facilities
+        self._facilities = facilities or Facilities()
 
     async def ingest(
         self,
@@ -120,7 +120,7 @@ class DataIngestionService:
         return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_tap(self, declaration: SingerSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_stream(
         self, declaration: StreamSource, records: AsyncIterable[bytes], request: Request = DEFAULT
@@ -162,7 +162,7 @@ class DataIngestionService:
         return open_source(declaration, self._pace.records, self._facilities)
 
     async def _run(self, declaration: SourceDeclaration, source: Source, request: Request) -> RunReport:
-        if request.force:
+        if request.force and self._facilities.limits is not None:
             await self._facilities.limits.forget(Policy.of(declaration))
         return await run_etl_with_backoff(self._job(declaration, source, request), self._store)
 

@@ -17,6 +17,7 @@ from kasparro.core.errors import ConfigurationError, NotSupportedYet
 from kasparro.core.etl_config import (
     ApiKeyAuth,
     ApiSource,
+    AutoPagination,
     BasicAuth,
     BearerAuth,
     Catalog,
@@ -160,6 +161,10 @@ def test_every_way_to_authenticate_is_read(load, text, auth):
         ("{type: cursor, param: c, next: 'header:X-Next'}", CursorPagination(param="c", next="header:X-Next")),
         ("link_header", LinkHeaderPagination()),
         ("{type: next_url, path: links.next}", NextUrlPagination(path="links.next")),
+        ("auto", AutoPagination()),
+        ("{type: auto, max_pages: 7}", AutoPagination(max_pages=7)),
+        ("{type: page, in: header, param: X-Page, has_more: more, total: meta.total}",
+         PagePagination(in_="header", param="X-Page", has_more="more", total="meta.total")),
     ],
 )  # fmt: skip
 def test_every_pagination_is_read(load, text, pagination):
@@ -344,8 +349,28 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         (
             "pagination: {type: page, size_param: page, size: 5}",
             "s.pagination.size_param",
-            "must not be the parameter",
+            "must differ from param",
         ),
+        ("pagination: {type: page, in: header, param: a b}", "s.pagination.param", "is not a header name"),
+        ("pagination: {type: page, in: body}", "s.pagination.in", "needs method: POST"),
+        ("pagination: {type: page, in: form}", "s.pagination.in", "must be one of query, body, header"),
+        (
+            "pagination: {type: offset, in: body, offset_param: a.b, limit_param: a}\nmethod: POST",
+            "s.pagination.limit_param",
+            "must differ from offset_param",
+        ),
+        (
+            "pagination: {type: page, in: body, param: 'a[0]'}\nmethod: POST",
+            "s.pagination.param",
+            "must be a path such as variables.page",
+        ),
+        (
+            "headers: {x-page: a}\npagination: {type: page, in: header, param: X-Page}",
+            "s.headers.x-page",
+            "is set by pagination as well",
+        ),
+        ("pagination: {type: page, has_more: 'a['}", "s.pagination.has_more", "is not a JMESPath"),
+        ("pagination: {type: link_header, max_pages: 0}", "s.pagination.max_pages", "must be more than 0"),
         ("pagination: {type: page, start: -1}", "s.pagination.start", "must be at least 0"),
         ("pagination: {type: offset, limit: 0}", "s.pagination.limit", "must be more than 0"),
         ("pagination: {type: offset, limit: many}", "s.pagination.limit", "must be a whole number"),
@@ -526,7 +551,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
           a:
             type: api
             url: nowhere
-            pagination: auto
+            drift: freeze
             timeout: soon
             map: {title: "a[", author: "b[", published_at: {path: c, as: x}}
           b: {type: stream, url: "wss://h.example"}
@@ -535,7 +560,9 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
     )
     assert type(refusal) is ConfigurationError
     assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.pagination: auto is not supported yet" in str(refusal)
+    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.drift: drift: freeze is not supported yet" in str(
+        refusal
+    )
 
 
 def test_what_is_only_not_supported_yet_says_so(load):
@@ -543,7 +570,6 @@ def test_what_is_only_not_supported_yet_says_so(load):
         load(
             api(
                 """
-                pagination: {type: auto}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -552,8 +578,8 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 8, 9, 10, 11]
-    assert "sources.s.pagination: auto is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [7, 8, 9, 10]
+    assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):

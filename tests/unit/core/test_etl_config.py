@@ -38,6 +38,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     etl_config.LinkHeaderPagination: "#### pagination link_header",
     etl_config.NextUrlPagination: "#### pagination next_url",
     etl_config.AutoPagination: "#### pagination auto",
+    etl_config.Parent: "### parent",
     etl_config.RateLimit: "### rate_limit",
     etl_config.Budget: "#### budget",
     etl_config.Retry: "### retry",

@@ -11,8 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"pagination": {"type": "auto"}}, "pagination", "auto"),
-        ({"pagination": "auto"}, "pagination", "auto"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
         ({"ignore_changes": ["x"]}, "ignore_changes", "ignoring changes"),

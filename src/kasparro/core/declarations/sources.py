@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NewType
@@ -30,14 +31,8 @@ from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
-from kasparro.core.declarations.pagination import (
-    CursorPagination,
-    NoPagination,
-    OffsetPagination,
-    PagePagination,
-    Pagination,
-    PaginationField,
-)
+from kasparro.core.declarations.pagination import NoPagination, PaginationField, check_paging, query_names
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
@@ -110,6 +105,14 @@ class BaseSource(Declaration):
             refuse("names a field path twice")
         return key
 
+    def needs(self) -> tuple[str, ...]:
+        """The sources whose records have to be there before this one can be fetched."""
+        return ()
+
+    def identity(self) -> tuple[str, ...] | None:
+        """The field paths that identify a record, as it is stored; `None`: none is declared."""
+        return self.key
+
     def fetch_fingerprint(self) -> str:
         """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
 
@@ -145,6 +148,9 @@ class ApiSource(Connection, BaseSource):
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
+    parent: Parent | None = Field(
+        None, description="The source for each of whose records this one is fetched."
+    )
     rate_limit: RateLimit | None = Field(None, description="The most it may be asked.")
     retry: Retry = Field(default_factory=Retry, description="How a failed request is tried again.")
     timeout: Duration = Field(
@@ -170,17 +176,33 @@ class ApiSource(Connection, BaseSource):
             refuse("needs method: POST", at=("body",))
         if self.tls is not None and self.url.lower().startswith("http://"):
             refuse("has no meaning for http://", at=("tls",))
-        paging = _paging_params(self.pagination)
         if self.incremental is not None:
-            refuse_all(misplaced(self.incremental, self.method, self.body, paging))
-        twice = [name for name in paging if name in self.params]
-        refuse_all(
-            [
-                Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
-                for name in twice
-            ]
-        )
+            refuse_all(misplaced(self.incremental, self.method, self.body, query_names(self.pagination)))
+        check_paging(self.pagination, self.method, {"params": self.params, "headers": self.headers})
+        if self.parent is not None:
+            check_parent(
+                self.parent, {key: getattr(self, key) for key in ("url", "params", "headers", "body")}
+            )
+        refuse_all(list(self._incomplete()))
         return self
+
+    def _incomplete(self) -> Iterator[Refusal]:
+        """What needs everything to be fetched, beside what fetches less."""
+        if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
+            hint = "parent.changed_only says which parents are asked again"
+            yield Refusal("does not go with parent", ("incremental", "param"), hint)
+        if self.snapshot and self.parent is not None and self.parent.changed_only:
+            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
+            yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
+
+    def needs(self) -> tuple[str, ...]:
+        return () if self.parent is None else (self.parent.source,)
+
+    def identity(self) -> tuple[str, ...] | None:
+        if self.parent is None or self.parent.unique_key:
+            return self.key
+        return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
 
     def recipe_fingerprint(self) -> str:
         """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
@@ -188,7 +210,8 @@ class ApiSource(Connection, BaseSource):
         return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
 
     def _fetched(self) -> dict[str, Any]:
-        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        keys = {"type", "url", "method", "records", "key", "pagination"}
+        shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
         if self.incremental is not None:
             shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
@@ -331,18 +354,6 @@ class StreamSource(BaseSource):
 def _fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _paging_params(pagination: Pagination) -> tuple[str, ...]:
-    match pagination:
-        case PagePagination():
-            return (pagination.param, *([pagination.size_param] if pagination.size_param else []))
-        case OffsetPagination():
-            return (pagination.offset_param, pagination.limit_param)
-        case CursorPagination():
-            return (pagination.param,)
-        case _:
-            return ()
 
 
 def _without_credentials(value: Any) -> Any:
