@@ -243,7 +243,7 @@ async def test_headers_and_parameters_are_sent_as_declared():
         assert request.headers["Accept"] == "application/vnd.x+json"
         assert request.headers["X-Version"] == "3"
         assert request.headers["User-Agent"].startswith("kasparro/")
-        assert request.headers["Accept-Encoding"] == "gzip, deflate"
+        assert request.headers["Accept-Encoding"] == "gzip, deflate, br, zstd"
         assert dict(request.query) == {
             "kept": "1+1",
             "q": "stars:>5000",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.answers import AnswerFormat, CsvAnswers
 from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
@@ -55,6 +56,7 @@ __all__ = [
     "PARENT_KEY",
     "PARK_AFTER",
     "PLACEHOLDER",
+    "AnswerFormat",
     "AnySource",
     "ApiKeyAuth",
     "ApiSource",
@@ -65,6 +67,7 @@ __all__ = [
     "BearerAuth",
     "Budget",
     "Catalog",
+    "CsvAnswers",
     "CsvSource",
     "CursorPagination",
     "DriftPolicy",

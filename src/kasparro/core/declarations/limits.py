@@ -83,7 +83,7 @@ class Retry(Declaration):
         timedelta(minutes=10),
         gt=timedelta(0),
         le=timedelta(days=1),
-        description="No attempt begins later than this after the first one.",
+        description="No attempt begins later than this after the first one failed.",
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
+from kasparro.core.declarations.answers import (
+    AnswerFormat,
+    Carry,
+    CsvAnswers,
+    goes_into_lists,
+    is_plain_path,
+)
 from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
@@ -125,11 +132,11 @@ class BaseSource(Declaration):
 
 
 class ApiSource(Connection, BaseSource):
-    """A REST API that answers in JSON."""
+    """A REST API that answers in JSON, NDJSON, CSV or XML."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
 
-    type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    type: Literal["api"] = Field("api", description="A REST API that answers in JSON, NDJSON, CSV or XML.")
     folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
@@ -146,6 +153,23 @@ class ApiSource(Connection, BaseSource):
     records: Expression | None = Field(
         None,
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
+    )
+    carry: Carry = Field(
+        default_factory=dict,
+        description="What a record in a list of lists takes along from the records it stands in, under `_parent`.",
+    )
+    error: Expression | None = Field(
+        None, description="JMESPath to what an answer with status 200 has only when it is none."
+    )
+    format: AnswerFormat = Field(
+        AnswerFormat.AUTO, description="What answers are written in; `auto`: as their Content-Type says."
+    )
+    csv: CsvAnswers = Field(default_factory=CsvAnswers, description="How CSV answers are written.")
+    encoding: Encoding = Field(
+        "auto", description="The encoding of answers; `auto`: a byte order mark, the charset, else UTF-8."
+    )
+    max_size: ByteSize = Field(
+        16 << 30, ge=1, description="The most bytes of one answer, unpacked, such as `2GiB`."
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
     parent: Parent | None = Field(
@@ -186,6 +210,25 @@ class ApiSource(Connection, BaseSource):
         refuse_all(list(self._incomplete()))
         return self
 
+    @model_validator(mode="after")
+    def _records_fit_the_format(self) -> ApiSource:
+        records, hint = self.records, None
+        match self.format:
+            case AnswerFormat.NDJSON | AnswerFormat.CSV if records is not None:
+                refuse(
+                    f"does not go with format: {self.format}, where each line is a record", at=("records",)
+                )
+            case AnswerFormat.XML if records is None or not is_plain_path(records):
+                hint = "Leave the outermost element out, as in records: channel.item"
+                refuse("must be the path to the elements that are records", at=("records",), hint=hint)
+            case _:
+                pass
+        if self.carry and self.parent is not None:
+            refuse("does not go with parent, which carries under the same name", at=("carry",))
+        if self.carry and (records is None or not goes_into_lists(records)):
+            refuse("needs `records` with [] in it, such as orders[].lines[]", at=("carry",))
+        return self
+
     def _incomplete(self) -> Iterator[Refusal]:
         """What needs everything to be fetched, beside what fetches less."""
         if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
@@ -212,6 +255,7 @@ class ApiSource(Connection, BaseSource):
     def _fetched(self) -> dict[str, Any]:
         keys = {"type", "url", "method", "records", "key", "pagination"}
         shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
+        shown |= self.model_dump(include={"carry", "format", "csv", "encoding"}, exclude_defaults=True)
         if self.incremental is not None:
             shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}

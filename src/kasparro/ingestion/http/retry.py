@@ -1,7 +1,7 @@
 """Requests tried again: what may fail for a passing reason in, its result or its last error out.
 
 Only a `TransientSourceError` is tried again: within base, 2 x base, 4 x base ..., by chance and never above `max`; not earlier
-than the source asks for, which holds for all requests to it (see `gate`); and not once `total` is over.
+than the source asks for, which holds for all requests to it (see `gate`); and not once it has failed for `total`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: Retry, waiti
 
     Raises the last error, or `SourceParked` when the source asks for a rest longer than a run waits.
     """
-    begun, number = waiting.monotonic(), 1
+    failing_since, number = None, 1
     while True:
         try:
             return await attempt()
@@ -37,7 +37,8 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: Retry, waiti
                 await gate.rest(asked)
                 gate.park_if_resting()
             wait = wait_before(number + 1, policy, asked, waiting.chance())
-            late = waiting.monotonic() - begun + wait > policy.total.total_seconds()
+            failing_since = waiting.monotonic() if failing_since is None else failing_since
+            late = waiting.monotonic() - failing_since + wait > policy.total.total_seconds()
             if error.tried_enough or gate.probing or late or number >= policy.attempts:
                 error.tried_enough = True
                 raise

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 from yarl import URL
@@ -28,7 +28,9 @@ from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
+from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
+from kasparro.ingestion.sources.large_answers import HandOn, Part
 from kasparro.ingestion.sources.loops import LoopWatch, content_digest
 from kasparro.ingestion.sources.pagination import Bound, paging_of
 from kasparro.ingestion.sources.paging import Paging
@@ -37,6 +39,9 @@ from kasparro.ingestion.sources.target import Target, target_of
 from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
+
+PART_RECORDS: Final = 5_000
+"""The most records of a page that is a part of a large answer."""
 
 
 @dataclass(slots=True)
@@ -113,14 +118,19 @@ class ApiPages:
         paging = paging_of(self._declared.pagination, self._access.credentials)
         place: Place | None = self._start(paging, after)
         outlook: Outlook | None = None
-        watch, held = LoopWatch(), list[Page]()
-        async with FetchingAhead(
-            partial(self._fetch, client, paging), self._concurrency, watch.knows
-        ) as ahead:
+        watch, held, handing_on = LoopWatch(), list[Page](), HandingOn()
+        fetch = partial(self._fetch, client, paging, handing_on)
+        async with FetchingAhead(fetch, self._concurrency, watch.knows) as ahead:
             while place is not None:
                 with translated(self._base_place, self._redact):
                     watch.enter(place)
-                    answer = await self._answer(ahead, paging, place, outlook)
+                    answering = asyncio.create_task(self._answer(ahead, paging, place, outlook))
+                    async with handing_on.taking(place.at, answering) as parts:
+                        while (part := await parts.next()) is not None:
+                            for page in (*held, *self._part(paging, place, part)):
+                                yield page
+                            held.clear()
+                    answer = await answering
                 url = self._place(answer.url)
                 with translated(url, self._redact):
                     repeated = watch.see(place, answer.digest)
@@ -154,6 +164,7 @@ class ApiPages:
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
             gate=self._gate,
+            bounds=self._reader.bounds,
             now=self._waiting.now,
             tokens=connections.tokens,
             rules=self._access.rules,
@@ -165,6 +176,8 @@ class ApiPages:
         if after is None:
             return self._first(paging)
         place = paging.place(after)
+        if place is None and after == paging.cursor(paging.first()):  # within a large first page
+            return self._first(paging)
         if place is not None and self._is_here(paging, place):
             return place
         log.warning(
@@ -193,19 +206,21 @@ class ApiPages:
                 raise
         return Answer(paging.request(self._target, place.at).url, {}, EMPTY)
 
-    async def _fetch(self, client: HttpClient, paging: Paging, at: Position) -> Answer:
-        attempt = partial(self._attempt, client, paging.request(self._target, at))
+    async def _fetch(self, client: HttpClient, paging: Paging, handing_on: HandingOn, at: Position) -> Answer:
+        attempt = partial(self._attempt, client, paging.request(self._target, at), handing_on.to(at))
         return await with_retries(attempt, self._declared.retry, self._waiting, client.gate)
 
-    async def _attempt(self, client: HttpClient, request: Request) -> Answer:
+    async def _attempt(self, client: HttpClient, request: Request, hand_on: HandOn) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
-        async with self._places:
-            response = await client.fetch(request)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._places)
+            # One that waits to be taken must not keep the one from its place that is waited for.
+            large = self._reader.large(hand_on, begun=stack.aclose)
+            response = await client.fetch(replace(request, large=large))
         with translated(self._place(response.url), self._redact):
-            envelope = await self._reader.open(response)
-        return Answer(
-            response.url, response.headers, envelope, response.received, content_digest(envelope.elements)
-        )
+            envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
+        digest = envelope.digest or content_digest(envelope.elements)
+        return Answer(response.url, response.headers, envelope, response.received, digest)
 
     def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
         following = paging.after(place, answer)
@@ -237,20 +252,35 @@ class ApiPages:
         following: Place | None,
         notices: Sequence[Notice],
     ) -> Page:
-        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(answer.envelope.elements)]
-        return Page(
-            records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
-            rejects=[
-                Reject(flaw.payload, origin, flaw.reason, flaw.message)
-                for flaw, origin in found
-                if isinstance(flaw, Flaw)
-            ],
-            cursor=None if following is None else paging.cursor(following),
+        part = Part(answer.envelope.elements, answer.envelope.before)
+        cursor = None if following is None else paging.cursor(following)
+        return replace(
+            self._page_of(url, place, part, cursor),
             size=answer.size,
             total=answer.total,
             last=following is None,
             notices=notices,
             conditions=self._conditions(place, answer),
+        )
+
+    def _part(self, paging: Paging, place: Place, part: Part) -> Iterator[Page]:
+        """A part of a page: who resumes after it asks for the page again, which does no harm."""
+        url = self._place(paging.request(self._target, place.at).url)
+        cursor = paging.cursor(place)
+        for start in range(0, len(part.elements), PART_RECORDS):
+            some = Part(part.elements[start : start + PART_RECORDS], part.first + start)
+            yield self._page_of(url, place, some, cursor)
+
+    def _page_of(self, url: str, place: Place, part: Part, cursor: Cursor | None) -> Page:
+        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(part.elements, part.first)]
+        return Page(
+            records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
+            rejects=[
+                Reject(flaw.payload, origin, flaw.reason, flaw.message, flaw.field)
+                for flaw, origin in found
+                if isinstance(flaw, Flaw)
+            ],
+            cursor=cursor,
         )
 
     def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:

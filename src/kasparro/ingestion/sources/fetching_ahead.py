@@ -57,7 +57,7 @@ class FetchingAhead:
         answer = await task
         del self._tasks[place.at]
         self._handed += 1
-        self._largest = max(self._largest, len(answer.envelope.document.text))
+        self._largest = max(self._largest, len(answer.envelope.document.text), answer.envelope.size)
         return answer
 
     def _look_ahead(self, place: Place, outlook: Outlook) -> None:

@@ -56,7 +56,7 @@ class Answer:
 
     @property
     def count(self) -> int:
-        return len(self.envelope.elements)
+        return self.envelope.count
 
     @property
     def total(self) -> int | None:
