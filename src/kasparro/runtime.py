@@ -14,12 +14,14 @@ from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.ingestion.ports import Facilities
 from kasparro.services.ingestion import DataIngestionService
+from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
 from kasparro.storage.limits import PostgresLimits
+from kasparro.storage.lineage import LineageArchive
 from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
@@ -37,6 +39,7 @@ class Runtime:
     writer: Database
     ingestion: DataIngestionService
     dataset: Dataset
+    lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
@@ -65,6 +68,7 @@ async def open_runtime(
             writer=writer,
             ingestion=ingestion_service(catalog, settings, writer),
             dataset=Dataset(database),
+            lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,

@@ -12,6 +12,7 @@ from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.csv_source import CsvSource
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
 from kasparro.core.declarations.incremental import Incremental, read_bound
@@ -32,7 +33,6 @@ from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
-    CsvSource,
     SourceName,
     StreamSource,
 )

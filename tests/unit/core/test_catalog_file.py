@@ -257,10 +257,16 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     ],
 )
 def test_the_catalogs_of_this_repository_are_accepted(path):
-    variables = dict.fromkeys(os.environ, "x") | {"PLAYGROUND_URL": "http://127.0.0.1:1"}
-    variables |= dict.fromkeys(
-        ("PLAYGROUND_API_KEY", "PLAYGROUND_TOKEN", "GITHUB_TOKEN", "COINGECKO_API_KEY"), "x"
+    addresses = dict.fromkeys(("PLAYGROUND_URL", "SALESFORCE_URL"), "http://127.0.0.1:1")
+    secrets = (
+        "PLAYGROUND_API_KEY",
+        "PLAYGROUND_TOKEN",
+        "GITHUB_TOKEN",
+        "COINGECKO_API_KEY",
+        "STRIPE_API_KEY",
     )
+    secrets += ("SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
+    variables = dict.fromkeys([*os.environ, *secrets], "x") | addresses
     assert load_catalog(path, variables).sources
 
 
