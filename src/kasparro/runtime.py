@@ -20,6 +20,7 @@ from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
+from kasparro.storage.limits import PostgresLimits
 from kasparro.storage.lineage import LineageArchive
 from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
@@ -42,6 +43,7 @@ class Runtime:
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
+    limits: PostgresLimits
 
 
 @asynccontextmanager
@@ -70,6 +72,7 @@ async def open_runtime(
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,
+            limits=PostgresLimits(database),
         )
     finally:
         await jobs.close()
@@ -85,5 +88,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
-        Facilities(parents=PostgresParents.of(catalog, writer)),
+        Facilities(parents=PostgresParents.of(catalog, writer), limits=PostgresLimits(writer)),
     )

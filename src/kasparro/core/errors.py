@@ -5,6 +5,8 @@
     │   └── NotSupportedYet         declared, understood, and not delivered yet
     ├── SourceError                 the source did not deliver
     │   ├── TransientSourceError    try the request again, not before `retry_after`
+    │   ├── SourceParked            the run ends here and goes on at `resume_at`
+    │   ├── CircuitOpen             failed too often; not asked again before it has had a rest
     │   └── PermanentSourceError    trying again changes nothing
     │       ├── AuthenticationFailed
     │       ├── UnexpectedContent
@@ -131,6 +133,26 @@ class TransientSourceError(SourceError):
         self.tried_enough = False
         """The request was tried as often as its declaration says: whoever catches this need not ask again."""
         super().__init__(message, place=place, hint=hint)
+
+
+class SourceParked(SourceError):
+    """The source may not be asked before a certain time; the run goes on then."""
+
+    code = "source_parked"
+
+    def __init__(
+        self, message: str, *, resume_at: datetime, asked: bool = False, hint: str | None = None
+    ) -> None:
+        self.resume_at = resume_at
+        self.asked = asked
+        """The source itself asked for this rest; else it is a declared limit that is used up."""
+        super().__init__(message, hint=hint)
+
+
+class CircuitOpen(SourceError):
+    """The source failed too often in a row and is left alone for a while."""
+
+    code = "circuit_open"
 
 
 class PermanentSourceError(SourceError):

@@ -16,7 +16,7 @@ from kasparro.core.declarations.csv_source import CsvSource
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
 from kasparro.core.declarations.incremental import Incremental, read_bound
-from kasparro.core.declarations.limits import CONCURRENCY, Budget, RateLimit, Retry
+from kasparro.core.declarations.limits import CONCURRENCY, PARK_AFTER, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
     AutoPagination,
@@ -54,6 +54,7 @@ __all__ = [
     "HEADER_PREFIX",
     "NO_CATALOG",
     "PARENT_KEY",
+    "PARK_AFTER",
     "PLACEHOLDER",
     "AnswerFormat",
     "AnySource",

@@ -236,6 +236,25 @@ class EtlTotals(Base):
     last_failure: Mapped[datetime | None]
 
 
+class SourceLimit(Base):
+    """How often a source may be asked, and what it said about that: one row a source, or a group of them."""
+
+    __tablename__ = "source_limit"
+    __table_args__ = (
+        CheckConstraint("least(period_used, failures) >= 0", name="counters"),
+        CheckConstraint("(failures > 0) = (failure IS NOT NULL)", name="explained"),
+    )
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    next_at: Mapped[datetime | None]
+    paused_until: Mapped[datetime | None]
+    period_start: Mapped[datetime | None]
+    period_used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    failure: Mapped[str | None] = mapped_column(String(40))
+    open_until: Mapped[datetime | None]
+
+
 class Quarantine(Base):
     """A record that was received and does not fit, with the reason; kept until it does."""
 
