@@ -81,10 +81,8 @@ class ConfigurationProblem:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = (
-            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
-        )
-        return place + self.message
+        place = ":".join(str(part) for part in (self.file, self.line) if part)
+        return f"{place}: {self.message}" if self.file else self.message
 
 
 class ConfigurationError(KasparroError):
@@ -136,17 +134,13 @@ class TransientSourceError(SourceError):
 
 
 class SourceParked(SourceError):
-    """The source may not be asked before a certain time; the run goes on then."""
+    """The source may not be asked before a certain time, for which it *asked* or a declared limit; the run goes on then."""
 
     code = "source_parked"
 
-    def __init__(
-        self, message: str, *, resume_at: datetime, asked: bool = False, hint: str | None = None
-    ) -> None:
-        self.resume_at = resume_at
-        self.asked = asked
-        """The source itself asked for this rest; else it is a declared limit that is used up."""
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, resume_at: datetime, asked: bool = False) -> None:
+        self.resume_at, self.asked = resume_at, asked
+        super().__init__(message, hint="A worker goes on then by itself; `kasparro ingest --force` asks now")
 
 
 class CircuitOpen(SourceError):

@@ -128,5 +128,4 @@ def _park(blocked: Blocked) -> NoReturn:
         f"parked until {blocked.moment}: {REASONS[blocked.because]}",
         resume_at=blocked.until,
         asked=blocked.because is Because.REST,
-        hint="A worker goes on then by itself; `kasparro ingest --force` forgets what the source asked for",
     )
