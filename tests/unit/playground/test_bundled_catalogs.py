@@ -10,6 +10,8 @@ import jmespath
 import pytest
 
 from integration.provider_server import FIXTURES, environment, made_up_coin, made_up_repository
+from integration.salesforce_like import account
+from integration.stripe_like import charge
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.errors import ConfigurationError
 from kasparro.playground.airports import load_airportsdata, load_ourairports
@@ -69,6 +71,8 @@ RECORDS = {
     ],
     ("jsonplaceholder.yaml", "posts"): lambda: of_fixture("jsonplaceholder_posts.json"),
     ("jsonplaceholder.yaml", "users"): lambda: of_fixture("jsonplaceholder_users.json"),
+    ("salesforce_like.yaml", "accounts"): lambda: [account(number) for number in range(1, 10)],
+    ("stripe_like.yaml", "charges"): lambda: [charge(number) for number in range(1, 10)],
 }
 
 

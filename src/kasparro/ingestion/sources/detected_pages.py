@@ -39,8 +39,9 @@ class Detected:
     def after(self, place: Place, answer: Answer) -> Place | None:
         if self._found is not None:
             return self._paging.after(place, answer)
-        self._decide(detected(answer) or NoPagination())
-        self._news.append(_notice(self._found, answer))
+        found = detected(answer) or NoPagination()
+        self._decide(found)
+        self._news.append(_notice(found, answer))
         return self._paging.after(self._paging.first(), answer)
 
     def _decide(self, found: Pagination) -> None:
@@ -53,6 +54,9 @@ class Detected:
         return self._paging.beyond_end(place)
 
     def cursor(self, place: Place) -> Cursor:
+        """Within the first page, as long as nobody knows how to go on, the place is that page."""
+        if self._found is None:
+            return {_KEPT: None}
         return {_KEPT: _declaration(self._found), **self._paging.cursor(place)}
 
     def place(self, cursor: Cursor) -> Place | None:
@@ -68,13 +72,11 @@ class Detected:
         return news
 
 
-def _declaration(found: Pagination | None) -> dict[str, object]:
-    if found is None:
-        raise TypeError(found)  # a defect: the first page decides
+def _declaration(found: Pagination) -> dict[str, object]:
     return {"type": found.type, **found.model_dump(by_alias=True, exclude_defaults=True)}
 
 
-def _notice(found: Pagination | None, answer: Answer) -> Notice:
+def _notice(found: Pagination, answer: Answer) -> Notice:
     declaration = _declaration(found)
     if not isinstance(found, NoPagination):
         return Notice(
