@@ -38,7 +38,7 @@ def mapped(source, record):
     values = {}
     for field, rule in source.map.items():
         found = (jmespath.search(path, record) for path in rule.paths)
-        values[field] = next((value for value in found if value is not None), rule.const)
+        values[field] = next((value for value in found if value is not None), rule.const or rule.default)
     return values
 
 
