@@ -13,11 +13,13 @@ from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.services.ingestion import DataIngestionService
+from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
+from kasparro.storage.lineage import LineageArchive
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 from kasparro.storage.runs import RunHistory
@@ -34,6 +36,7 @@ class Runtime:
     writer: Database
     ingestion: DataIngestionService
     dataset: Dataset
+    lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
@@ -61,6 +64,7 @@ async def open_runtime(
             writer=writer,
             ingestion=ingestion_service(catalog, settings, writer),
             dataset=Dataset(database),
+            lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,

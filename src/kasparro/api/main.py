@@ -14,12 +14,12 @@ from kasparro.api.health import HealthCheck
 from kasparro.api.middleware import ExchangeMiddleware
 from kasparro.api.openapi import DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
-from kasparro.api.routes import checkpoints, data, docs, etl, health, index, runs, sources, stats
+from kasparro.api.routes import checkpoints, data, docs, etl, health, index, lineage, runs, sources, stats
 from kasparro.api.security import Access, Guard
 from kasparro.core.config import Settings
 from kasparro.runtime import Runtime
 
-ROUTERS = (index, health, data, stats, runs, checkpoints, sources, etl, docs)
+ROUTERS = (index, health, data, lineage, stats, runs, checkpoints, sources, etl, docs)
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
 

@@ -34,6 +34,7 @@
     ├── RequestError                an HTTP request that cannot be answered as asked
     │   ├── NotFound
     │   ├── InvalidParameter
+    │   ├── InvalidCursor
     │   ├── NotAuthenticated
     │   ├── NotAllowed
     │   └── AlreadyRunning
@@ -328,6 +329,16 @@ class InvalidParameter(RequestError):
     def __init__(self, parameter: str, message: str, *, hint: str | None = None) -> None:
         self.parameter = parameter
         super().__init__(message, hint=hint)
+
+
+class InvalidCursor(RequestError):
+    """The cursor is damaged, or not one of this version."""
+
+    code = "invalid_cursor"
+    parameter = "cursor"
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "Begin again without a cursor")
 
 
 class NotAuthenticated(RequestError):

@@ -27,7 +27,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NOW = text("now()")
@@ -113,7 +113,7 @@ class NormalizedData(Base):
     __table_args__ = (
         UniqueConstraint("source", "source_id"),
         Index(None, "source", "id"),
-        Index(None, "created_at", postgresql_using="brin"),
+        Index(None, "created_at"),
     )
 
     id: Mapped[int] = big_serial("normalized_data")
@@ -124,6 +124,26 @@ class NormalizedData(Base):
     entity_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("entity.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class RecordSearch(Base):
+    """The words of a record, of a source that declares `search`."""
+
+    __tablename__ = "record_search"
+    __table_args__ = (
+        Index(None, "vector", postgresql_using="gin"),
+        Index(None, "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
+    )
+
+    record_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("normalized_data.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    language: Mapped[str] = mapped_column(String(20))
+    vector: Mapped[str] = mapped_column(TSVECTOR)
+    title: Mapped[str | None] = mapped_column(Text)
 
 
 class EtlCheckpoint(Base):
@@ -145,6 +165,7 @@ class EtlCheckpoint(Base):
     version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     record_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     changed_at: Mapped[datetime | None]
+    search_language: Mapped[str | None] = mapped_column(String(20))
 
 
 class SourceLease(Base):

@@ -80,9 +80,10 @@ class IngestStore(Protocol):
         run_id: RunId,
         details: Mapping[str, Any],
         stop: asyncio.Event | None = None,
+        search: str | None = None,
     ) -> AbstractAsyncContextManager[IngestSession]:
         """Take the lease of *source* and open run *run_id*. Raises `LeaseHeld` when somebody else has it.
 
-        Setting *stop* ends every wait for the database.
+        Setting *stop* ends every wait for the database. *search* is the language in which the records can be searched.
         """
         ...

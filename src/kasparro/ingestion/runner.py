@@ -122,7 +122,8 @@ async def run_under_lease(
     """Do *work* as a run: take the lease, open the run, close it however the work ends."""
     started = monotonic()
     kind = SourceKind.of(job.declaration.type)
-    async with store.session(job.name, kind, job.run_id, job.details, job.stop) as session:
+    search = job.declaration.search_language
+    async with store.session(job.name, kind, job.run_id, job.details, job.stop, search) as session:
         error = await failure(work(session), session)
         status, counters = await session.finish(None if error is None else str(error))
     report = RunReport(
@@ -174,7 +175,8 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
 
 async def start(job: Job, session: IngestSession, *, first: bool) -> Cursor | None:
     """Where this attempt begins. A full run ignores the checkpoint it finds, not the one it has made itself."""
-    after = None if job.full and first else await session.resume()
+    found = await session.resume()  # always: it also tells the session which dataset version it goes on from
+    after = None if job.full and first else found
     job.observe(RunStarted(job.name, job.run_id, resumed=after is not None))
     return after
 

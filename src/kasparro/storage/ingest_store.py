@@ -36,7 +36,7 @@ from kasparro.schemas.ingest import (
     SourceName,
     Stored,
 )
-from kasparro.storage import leases, ledger, writes
+from kasparro.storage import leases, ledger, search_documents, writes
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
@@ -63,10 +63,18 @@ def require(had: bool) -> None:  # noqa: FBT001  # the answer of a question just
 class PostgresSession:
     """See `ingestion.ports.IngestSession`."""
 
-    def __init__(self, database: Database, table: RawTable, lease: Lease, patience: Patience) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: RawTable,
+        lease: Lease,
+        patience: Patience,
+        search: str | None = None,
+    ) -> None:
         self._database = database
         self._table = table
         self._lease = lease
+        self._search = search
         self._patience = patience
         self._counters = RunCounters()
         self._order = CommitOrder()
@@ -74,6 +82,7 @@ class PostgresSession:
         self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
+        await search_documents.settle(self._database, self._search, self._patience)
         return await self._patience.with_(self._resume)
 
     async def _resume(self) -> Cursor | None:
@@ -124,6 +133,7 @@ class PostgresSession:
 
             async def write(part: Batch) -> None:
                 await writes.write_rows(connection, self._table, lease, part, version)
+                await search_documents.write(connection, lease.source, self._search, part)
                 await writes.quarantine(connection, lease.source, lease.run_id, part.rejects)
 
             return await without_refused(connection, write, batch, refused)
@@ -146,6 +156,7 @@ class PostgresSession:
             require(await leases.is_free(connection, lease, place))
             in_turn = partial(self._order.in_turn, place=place)
             await writes.write_rows(connection, self._table, lease, batch, version, in_turn)
+            await search_documents.write(connection, lease.source, self._search, batch)
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
@@ -200,10 +211,11 @@ class PostgresIngestStore:
         run_id: RunId,
         details: Mapping[str, Any],
         stop: asyncio.Event | None = None,
+        search: str | None = None,
     ) -> AsyncIterator[PostgresSession]:
         patience = Patience(source, stop or asyncio.Event())
         lease = await patience.with_refused(lambda: self._begin(source, run_id, details))
-        session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience)
+        session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience, search)
         heartbeat = asyncio.create_task(session.stay_alive(), name=f"lease of {source}")
         try:
             yield session

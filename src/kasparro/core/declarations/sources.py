@@ -39,7 +39,11 @@ from kasparro.core.declarations.pagination import (
     PaginationField,
 )
 from kasparro.core.declarations.schedule import Cron
+<<<<<<< HEAD
 from kasparro.core.declarations.static_auth import NoAuth
+=======
+from kasparro.core.declarations.search import Language
+>>>>>>> query
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
@@ -93,6 +97,10 @@ class BaseSource(Declaration):
     entity: EntityRules | None = Field(
         None, description="Which records of other sources speak of the same thing."
     )
+    search: bool = Field(False, description="Whether the records can be searched for words (`q`).")
+    language: Language = Field(
+        "simple", description="How words are told alike in search; `simple`: only when they are the same."
+    )
 
     @field_validator(
         "key", mode="before", json_schema_input_type=str | Annotated[list[str], Field(min_length=1)] | None
@@ -109,6 +117,14 @@ class BaseSource(Declaration):
         if key is not None and len(set(key)) < len(key):
             refuse("names a field path twice")
         return key
+
+    @property
+    def search_language(self) -> str | None:
+        return self.language if self.search else None
+
+    def map_fingerprint(self) -> str:
+        """16 hex digits over what decides which value of a raw record becomes which field."""
+        return _fingerprint(self.model_dump(include={"type", "map", "null_values"}))
 
     def fetch_fingerprint(self) -> str:
         """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
