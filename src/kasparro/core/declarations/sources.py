@@ -39,11 +39,8 @@ from kasparro.core.declarations.pagination import (
     PaginationField,
 )
 from kasparro.core.declarations.schedule import Cron
-<<<<<<< HEAD
-from kasparro.core.declarations.static_auth import NoAuth
-=======
 from kasparro.core.declarations.search import Language
->>>>>>> query
+from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
 from kasparro.core.sizes import ByteSize
