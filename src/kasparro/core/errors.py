@@ -335,10 +335,12 @@ class InvalidCursor(RequestError):
     """The cursor is damaged, or not one of this version."""
 
     code = "invalid_cursor"
-    parameter = "cursor"
 
-    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint or "Begin again without a cursor")
+    def __init__(
+        self, message: str | None = None, *, hint: str | None = None, parameter: str = "cursor"
+    ) -> None:
+        self.parameter = parameter
+        super().__init__(message, hint=hint or "Begin again without it")
 
 
 class NotAuthenticated(RequestError):

@@ -58,9 +58,10 @@ class Ordering:
     behind: str
 
 
-def ordering_of(query: RecordQuery, rank: str, binder: Binder) -> Ordering:
+def ordering_of(query: RecordQuery, rank: str, binder: Binder, record_id: str = "n.id") -> Ordering:
     """*rank* is how well a record answers the search, as SQL."""
-    keys = [_key(sort, rank, binder) for sort in query.sort_keys()]
+    named = {None: rank, "id": record_id}
+    keys = [_key(sort, named, binder) for sort in query.sort_keys()]
     if query.source is not None and len(keys) == 1:
         return _of_one_source(query, keys[0], binder)
     by = ", ".join(key.order for key in keys)
@@ -77,17 +78,17 @@ def _of_one_source(query: RecordQuery, key: Key, binder: Binder) -> Ordering:
     return Ordering(f"n.source{direction}, n.id{direction}", [key], behind)
 
 
-def _key(sort: SortKey, rank: str, binder: Binder) -> Key:
-    expression, nullable = _expression(sort, rank, binder)
+def _key(sort: SortKey, named: Mapping[str | None, str], binder: Binder) -> Key:
+    expression, nullable = _expression(sort, named, binder)
     collation = ' COLLATE "C"' if sort.kind is KeyKind.TEXT else ""
     return Key(f"({expression}){collation}", sort.kind, sort.descending, nullable)
 
 
-def _expression(sort: SortKey, rank: str, binder: Binder) -> tuple[str, bool]:
+def _expression(sort: SortKey, named: Mapping[str | None, str], binder: Binder) -> tuple[str, bool]:
     """The SQL of a sort key, and whether it may be null."""
     field = sort.field
-    if field is None:
-        return rank, False
+    if field is None or field.name == "id":
+        return named[field.name if field else None], False
     match field.kind:
         case Kind.JSON:
             json = json_of(field, binder)

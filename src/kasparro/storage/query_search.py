@@ -11,8 +11,7 @@ from typing import Final
 from kasparro.schemas.query import RecordQuery, SearchMode
 from kasparro.storage.query_fields import Binder
 
-WORDS: Final = """
-    JOIN record_search AS d ON d.record_id = n.id
+WORDS: Final = """record_search AS d
     JOIN (
         SELECT language, websearch_to_tsquery(language::regconfig, {text}) AS asked
         FROM (SELECT DISTINCT search_language AS language FROM etl_checkpoint WHERE search_language IS NOT NULL) AS spoken
@@ -20,9 +19,7 @@ WORDS: Final = """
 """
 """A query is parsed in each language there is, and found among the records of that language."""
 
-SIMILAR: Final = """
-    JOIN record_search AS d ON d.record_id = n.id AND {text} <%% d.title
-"""
+SIMILAR: Final = "(SELECT record_id, title FROM record_search WHERE {text} <%% title) AS d"
 
 LIKENESS: Final = "SELECT set_config('pg_trgm.word_similarity_threshold', '0.4', true)"
 """How alike words must be, from 0 to 1, for the rest of a transaction: one letter in seven is a typo (`aiports`)."""
@@ -42,20 +39,20 @@ SNIPPETS: Final = {"title": WHOLE, "description": PARTS, "content": PARTS}
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`joins` belong behind `normalized_data AS n`; `rank` and `columns` can be selected from them."""
+    """The documents that answer a query: `hits` is what to select them from, as `d`; `rank` and `shown` are theirs."""
 
-    joins: str = ""
-    rank: str = "0"
-    columns: str = ""
+    hits: str
+    rank: str
+    shown: tuple[str, ...] = ()
 
 
-def search_of(query: RecordQuery, mode: SearchMode, binder: Binder) -> Search:
+def search_of(query: RecordQuery, mode: SearchMode, binder: Binder) -> Search | None:
     if query.search is None:
-        return Search()
+        return None
     text = binder.bind(query.search, "text")
     if mode is SearchMode.SIMILAR:
         return Search(SIMILAR.format(text=text), f"word_similarity({text}, d.title)")
-    return Search(WORDS.format(text=text), "ts_rank(d.vector, w.asked)", ", w.language, w.asked")
+    return Search(WORDS.format(text=text), "ts_rank(d.vector, w.asked)", ("w.language", "w.asked"))
 
 
 def snippets_join() -> str:
