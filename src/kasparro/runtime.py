@@ -15,6 +15,7 @@ from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
+from kasparro.storage.changes import Changes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
@@ -36,6 +37,7 @@ class Runtime:
     writer: Database
     ingestion: DataIngestionService
     dataset: Dataset
+    changes: Changes
     lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
@@ -64,6 +66,7 @@ async def open_runtime(
             writer=writer,
             ingestion=ingestion_service(catalog, settings, writer),
             dataset=Dataset(database),
+            changes=Changes(database),
             lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),

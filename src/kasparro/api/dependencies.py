@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from kasparro.api.exchange import Exchange, exchange_of
+from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.runtime import Runtime
 
@@ -21,6 +22,11 @@ async def _health(request: Request) -> HealthCheck:
     return health
 
 
+async def _feed(request: Request) -> Feed:
+    feed: Feed = request.app.state.feed
+    return feed
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -28,3 +34,4 @@ async def _exchange(request: Request) -> Exchange:
 TheRuntime = Annotated[Runtime, Depends(_runtime)]
 TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
+TheFeed = Annotated[Feed, Depends(_feed)]

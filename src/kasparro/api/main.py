@@ -10,16 +10,29 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from kasparro import __version__
+from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.api.middleware import ExchangeMiddleware
 from kasparro.api.openapi import DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
-from kasparro.api.routes import checkpoints, data, docs, etl, health, index, lineage, runs, sources, stats
+from kasparro.api.routes import (
+    changes,
+    checkpoints,
+    data,
+    docs,
+    etl,
+    health,
+    index,
+    lineage,
+    runs,
+    sources,
+    stats,
+)
 from kasparro.api.security import Access, Guard
 from kasparro.core.config import Settings
 from kasparro.runtime import Runtime
 
-ROUTERS = (index, health, data, lineage, stats, runs, checkpoints, sources, etl, docs)
+ROUTERS = (index, health, changes, data, lineage, stats, runs, checkpoints, sources, etl, docs)
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
 
@@ -40,6 +53,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.health = HealthCheck(runtime.url, _watched(runtime))
+    app.state.feed = Feed(runtime.changes, runtime.url)
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
@@ -49,6 +63,7 @@ def create_app(runtime: Runtime) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+    await app.state.feed.close()
     await app.state.health.close()
 
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 class ChangeOp(StrEnum):
     """`upsert`: the record is new or changed. `delete`: it is not, or no more, among what is followed. `reset`: forget what you
-    have of this source. `gap`: of this source, some changes cannot be told."""
+    have of this source. `gap`: of this source, some changes cannot be told.
+    """
 
     UPSERT = "upsert"
     DELETE = "delete"

@@ -1,7 +1,7 @@
 """Positions in the change feed as opaque texts that fit into a URL and a header, and back.
 
-Like the cursors of pages: version, checksum and a JSON array, here with the fingerprint of the filters and a place in each source.
-It grants nothing, so there is no secret.
+Like the cursors of pages: version, checksum and a JSON array, here with the fingerprint of the filters and a place in each
+source. It grants nothing, so there is no secret.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ which knows between which versions each few pages of the table are.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from kasparro.schemas.changes import Place
 from kasparro.schemas.query import RecordQuery, SearchMode, conditions_of
@@ -14,9 +14,6 @@ from kasparro.storage.query_conditions import all_of
 from kasparro.storage.query_fields import Binder
 from kasparro.storage.query_page import READABLE, Statement, record_json
 from kasparro.storage.reading import only_source
-
-SCANNED: Final = 5_000
-"""Most records that a walk looks at for one answer, however few of them are asked for."""
 
 
 class ChangeColumns(NamedTuple):
@@ -39,13 +36,13 @@ def heads_statement(query: RecordQuery) -> Statement:
     return Statement(text, binder.values)
 
 
-def walk_bound_statement(source: str, place: Place) -> Statement:
-    """The id up to which a walk goes at once; none when that is all there is."""
+def walk_bound_statement(source: str, place: Place, most: int) -> Statement:
+    """The id up to which a walk goes at once, *most* records further; none when there are fewer."""
     binder = Binder()
     text = f"""
         SELECT n.id FROM normalized_data AS n
         WHERE {only_source("n.source", binder.bind(source, "text"))} AND {_behind(source, place, binder)}
-        ORDER BY n.source, n.id LIMIT 1 OFFSET {SCANNED - 1}
+        ORDER BY n.source, n.id LIMIT 1 OFFSET {most - 1}
     """
     return Statement(text, binder.values)
 

@@ -1,8 +1,8 @@
 """Reads what is new and changed in the dataset, in commit order of each source, from any position on.
 
-The feed is a compacted one: it is made of the records themselves, so it goes back to the beginning and needs no log. A record that
-changed twice since a position is told once, as it is now. None is lost and none comes twice: a change moves its record behind
-every position that was told before, and a version is visible as a whole or not at all.
+The feed is a compacted one: it is made of the records themselves, so it goes back to the beginning and needs no log. A record
+that changed twice since a position is told once, as it is now. None is lost and none comes twice: a change moves its record
+behind every position that was told before, and a version is visible as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from kasparro.storage.reading import snapshot
 
 Connection = psycopg.AsyncConnection[Any]
 
+SCANNED: Final = 5_000
+"""Most records that one statement of a walk looks at, however few of them are asked for."""
+
 MOST_STEPS: Final = 32
 """Statements of one answer. Filters that let nothing through must not keep it: it says that there is more."""
 
@@ -35,8 +38,9 @@ MOST_STEPS: Final = 32
 class Changes:
     """The feed side of `normalized_data`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scanned: int = SCANNED) -> None:
         self._database = database
+        self._scanned = scanned
 
     async def now(self, query: RecordQuery) -> FeedPosition:
         """The position behind all there is, for a follower that wants to hear only of what comes."""
@@ -55,7 +59,7 @@ class Changes:
             changes = list(notices)
             steps = MOST_STEPS
             for source, head in heads.items():
-                walker = Walker(connection, query, source, head)
+                walker = Walker(connection, query, source, head, self._scanned)
                 place = after.places.get(source) or Place.beginning(head)
                 while not place.reaches(head) and len(changes) < limit and steps:
                     steps -= 1
@@ -74,6 +78,7 @@ class Walker:
     query: RecordQuery
     source: str
     head: Head
+    scanned: int
     window: int = 1
 
     async def step(self, place: Place, room: int) -> tuple[Sequence[Change], Place]:
@@ -100,7 +105,7 @@ class Walker:
         return changes, Place(place.epoch, place.version, bound, walking=True)
 
     async def _bound(self, place: Place) -> int | None:
-        statement = walk_bound_statement(self.source, place)
+        statement = walk_bound_statement(self.source, place, self.scanned)
         row = await (await self.connection.execute(statement.text, statement.values)).fetchone()
         return row[0] if row else None
 
