@@ -21,6 +21,7 @@ from kasparro.api.routes import (
     data,
     docs,
     etl,
+    export,
     health,
     index,
     lineage,
@@ -32,7 +33,7 @@ from kasparro.api.security import Access, Guard
 from kasparro.core.config import Settings
 from kasparro.runtime import Runtime
 
-ROUTERS = (index, health, changes, data, lineage, stats, runs, checkpoints, sources, etl, docs)
+ROUTERS = (index, health, changes, export, data, lineage, stats, runs, checkpoints, sources, etl, docs)
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
 

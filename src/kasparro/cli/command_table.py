@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "serve": "Serve the API alone.",
     "worker": "Execute queued and scheduled runs, until it is told to stop.",
     "sources": "The declared sources: list them, check one, preview what its records become, draft a new one.",
+    "export": "Export records as NDJSON, CSV, Parquet or an Arrow stream.",
     "runs": "The history of runs.",
     "checkpoints": "Where each source stands.",
     "normalize": "Normalise stored raw records again under today's mapping, fetching nothing.",

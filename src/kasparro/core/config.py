@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     environment: str = "development"
 
+    export_concurrency: int = Field(2, ge=1, le=100)
+    export_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
+
     # logs
     log_level: str = "INFO"
     log_format: str = "auto"

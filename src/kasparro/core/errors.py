@@ -2,7 +2,8 @@
 
     KasparroError
     ├── ConfigurationError          fix the configuration; nothing was fetched (exit code 2)
-    │   └── NotSupportedYet         declared, understood, and not delivered yet
+    │   ├── NotSupportedYet         declared, understood, and not delivered yet
+    │   └── ExtraMissing            install the optional dependency that the hint names
     ├── SourceError                 the source did not deliver
     │   ├── TransientSourceError    try the request again, not before `retry_after`
     │   └── PermanentSourceError    trying again changes nothing
@@ -98,6 +99,12 @@ class NotSupportedYet(ConfigurationError):
     """The configuration asks for something this version does not do yet."""
 
     code = "not_supported_yet"
+
+
+class ExtraMissing(ConfigurationError):
+    """What this needs is not installed."""
+
+    code = "extra_missing"
 
 
 class SourceError(KasparroError):

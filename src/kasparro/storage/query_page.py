@@ -104,7 +104,7 @@ def _limit(query: RecordQuery, binder: Binder) -> str:
 
 def _rows_of(query: RecordQuery, search: Search | None, binder: Binder) -> str:
     """FROM and WHERE of all records that match."""
-    where = _where(query, binder)
+    where = where_of(query, binder)
     if search is None:
         return f"FROM normalized_data AS n WHERE {where}"
     return f"FROM normalized_data AS n, {search.hits} WHERE d.record_id = n.id AND {where}"
@@ -139,7 +139,7 @@ def counted(query: RecordQuery) -> Count:
     return query.count
 
 
-def _where(query: RecordQuery, binder: Binder) -> str:
+def where_of(query: RecordQuery, binder: Binder) -> str:
     """The conditions; a single source is asked for in the way that its index is used, see `only_source`."""
     if query.source is None:
         return all_of(query.where, binder)
