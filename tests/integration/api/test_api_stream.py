@@ -6,47 +6,24 @@ import asyncio
 import random
 import socket
 from collections import defaultdict
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import psycopg
 import pytest
-import uvicorn
 from structlog.testing import capture_logs
 
 from ingest_kit import MemorySource, api_declaration, ingest, writer
-from kasparro.api.feed import Feed, FeedTiming
+from kasparro.api.feed import FeedTiming
 from kasparro.cli.serve import serve_api
 from kasparro.cli.stopping import Second, Stop
 from kasparro.core.http_server import listen
 from kasparro.schemas.data import ChangeEvent
+from live_api import serving
 from sse_client import stream
 
 pytestmark = pytest.mark.anyio
 
 OFTEN = FeedTiming(heartbeat=0.05, poll=0.05)
-
-
-class Server(uvicorn.Server):
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-@asynccontextmanager
-async def serving(service, timing: FeedTiming | None = None):
-    """The API on a port of its own; its streams end before it does."""
-    feed = service.app.state.feed = Feed(service.runtime.changes, service.runtime.url, timing)
-    server = Server(uvicorn.Config(service.app, port=0, log_config=None, access_log=False, lifespan="off"))
-    server.ready = asyncio.Event()
-    task = asyncio.create_task(server.serve())
-    await server.ready.wait()
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        feed.end()
-        server.should_exit = True
-        await task
-        await feed.close()
 
 
 @pytest.fixture
@@ -81,8 +58,8 @@ def backends(url, name):
 
 async def until(condition):
     """Wait for something that has no event; the test's own deadline ends it."""
-    while not condition():
-        await asyncio.sleep(0)  # nobody tells
+    while not condition():  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0)
 
 
 async def test_a_stream_tells_what_is_there_and_then_what_comes(port, db):
