@@ -10,8 +10,8 @@ import re
 from contextlib import aclosing
 
 import psycopg
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kasparro.schemas.export import ExportFormat
@@ -105,8 +105,8 @@ async def test_parquet_and_arrow_have_typed_columns(client, nasty, seed):
     parquet = await client.get("/data/export?format=parquet")
     arrow = await client.get("/data/export?format=arrow")
 
-    table = pyarrow.parquet.read_table(io.BytesIO(parquet.content))
-    same = pyarrow.ipc.open_stream(arrow.content).read_all()
+    table = pq.read_table(io.BytesIO(parquet.content))
+    same = pa.ipc.open_stream(arrow.content).read_all()
     assert table.equals(same)
     assert str(table.schema.field("id").type) == "int64"
     assert str(table.schema.field("published_at").type) == "timestamp[us, tz=UTC]"
@@ -127,9 +127,9 @@ async def test_nothing_is_a_file_as_well(client, form):
         case ExportFormat.CSV:
             assert answer.text.startswith("id,source,source_id,title,")
         case ExportFormat.PARQUET:
-            assert pyarrow.parquet.read_table(io.BytesIO(answer.content)).num_rows == 0
+            assert pq.read_table(io.BytesIO(answer.content)).num_rows == 0
         case ExportFormat.ARROW:
-            assert pyarrow.ipc.open_stream(answer.content).read_all().num_rows == 0
+            assert pa.ipc.open_stream(answer.content).read_all().num_rows == 0
 
 
 async def test_conditions_order_and_fields_are_those_of_data(client, seed):
