@@ -18,8 +18,8 @@ from kasparro.schemas.export import ExportFormat, columns_of
 from kasparro.schemas.query import Field, Kind, RecordQuery
 from kasparro.services.export_parts import Part
 
-MOST_ROWS: Final = 20_000
-MOST_CHARACTERS: Final = 4 << 20
+MOST_ROWS: Final = 10_000
+MOST_CHARACTERS: Final = 2 << 20
 """Of a row group; whichever is reached first ends it."""
 
 Rows = AsyncGenerator[tuple[Any, ...], None]
