@@ -18,10 +18,14 @@ class PartsResponse(Response):
     """Sends *parts* as they come. An error among them cuts the answer off, so that no client takes it for whole."""
 
     def __init__(
-        self, parts: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str] | None = None
+        self,
+        parts: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+        status_code: int = 200,
     ) -> None:
         self.parts = parts
-        self.status_code = 200
+        self.status_code = status_code
         self.media_type = media_type
         self.background = None
         self.init_headers(headers)
@@ -40,7 +44,9 @@ class PartsResponse(Response):
 
     async def _send(self, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
             async for part in self.parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
