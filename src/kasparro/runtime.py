@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
+from kasparro.ingestion.ports import Facilities
 from kasparro.services.export import ExportService
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.services.lineage import LineageService
@@ -22,7 +23,9 @@ from kasparro.storage.dataset import Dataset
 from kasparro.storage.exports import Exports
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
+from kasparro.storage.limits import PostgresLimits
 from kasparro.storage.lineage import LineageArchive
+from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
 from kasparro.storage.runs import RunHistory
@@ -45,6 +48,7 @@ class Runtime:
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
+    limits: PostgresLimits
 
 
 @asynccontextmanager
@@ -76,6 +80,7 @@ async def open_runtime(
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,
+            limits=PostgresLimits(database),
         )
     finally:
         await jobs.close()
@@ -92,4 +97,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
+        Facilities(parents=PostgresParents.of(catalog, writer), limits=PostgresLimits(writer)),
     )

@@ -46,6 +46,9 @@ API = {
     "2^63": ('{"id": "x", "v": 9223372036854775808}', Kept("9223372036854775808")),
     "2^64 as the identity": ('{"id": 18446744073709551616}', Kept()),
     "an integer of 400 digits": (f'{{"id": "x", "v": {"7" * 400}}}', Kept("7" * 400)),
+    "an integer of 4,301 digits": (f'{{"id": "x", "v": {"7" * 4301}}}', Kept("7" * 4301)),
+    "an integer of 4,301 digits as the identity": (f'{{"id": {"7" * 4301}}}', "identity_too_long"),
+    "an integer of 4,301 digits as the title": (f'{{"id": "x", "title": {"7" * 4301}}}', Kept()),
     "30 decimals": (
         '{"id": "x", "v": 0.123456789012345678901234567890}',
         Kept("0.123456789012345678901234567890"),

@@ -57,7 +57,7 @@ def declared(api: Api, incremental: dict[str, Any] | None = None, **keys: Any) -
 async def run(
     db: Database, declaration: ApiSource, at: Callable[[], datetime] = lambda: NOW, **more: Any
 ) -> RunReport:
-    source = open_source(declaration, 100, Naps().waiting(now=at))
+    source = open_source(declaration, 100, waiting=Naps().waiting(now=at))
     return await ingest(db, source, declaration, **more)
 
 
@@ -348,13 +348,16 @@ async def test_of_a_sorted_source_each_page_moves_the_mark(db, upstream, api):
 
 async def test_a_source_that_is_not_sorted_as_declared_is_told_and_loses_nothing(db, upstream, api):
     upstream.size = 3
-    upstream.put(*(record(n, day(9 - n)) for n in range(9)))
+    upstream.put(*(record(n, day(9 - n)) for n in range(6)), *(record(n, day(n)) for n in range(6, 10)))
     declaration = declared(api, {"order": "ascending"}, pagination=PAGES)
     upstream.failing = page_is("3")
     await run(db, declaration, batch=3)
     assert "cursor_regression" in await notices(db)
     assert await mark(db) is None
 
+    upstream.failing = page_is("4")
+    await run(db, declaration, batch=3)
+    assert await mark(db) is None, "pages that come in order now do not make up for those before"
     upstream.failing = lambda _: False
     await run(db, declaration, batch=3)
     assert await table(db) == shown(upstream)

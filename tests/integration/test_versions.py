@@ -56,6 +56,8 @@ async def test_a_version_older_than_what_is_stored_is_left_alone_and_counts_as_u
     assert report.counters == RunCounters(updated=1, unchanged=1)
     assert await stored(db) == {"1": "newer", "2": "newer other"}
     assert (await rows(db, "SELECT xmin, * FROM normalized_data ORDER BY id"))[0] == before[0]
+    [notice] = await one(db, "SELECT metadata->'notices' FROM etl_run ORDER BY id DESC LIMIT 1")
+    assert (notice["code"], notice["details"], notice["count"]) == ("stale_ignored", {"records": 1}, 1)
 
 
 async def test_of_equal_versions_the_later_wins(db):

@@ -25,6 +25,7 @@ from kasparro.schemas.query import (
     Kind,
     Op,
 )
+from kasparro.services.record_cursor import LONGEST as LONGEST_CURSOR
 
 Schema = Mapping[str, Any]
 
@@ -38,7 +39,10 @@ LINKS: Final[Mapping[str, Any]] = {
 VALUES: Final[Mapping[Kind, Schema]] = {
     Kind.INTEGER: {"type": "integer", "minimum": -INT64_MAX, "maximum": INT64_MAX},
     Kind.TEXT: {"type": "string", "maxLength": LONGEST_VALUE},
-    Kind.TIME: {"type": "string", "description": "A date, or a date and time; UTC without an offset"},
+    Kind.TIME: {
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
+        "description": "A date, or a date and time; UTC without an offset",
+    },
     Kind.JSON: {"type": ["string", "number", "boolean"]},
 }
 OPERATOR_HINT: Final = "With an operator: `{field}[op]=`, op one of {operators}"
@@ -132,19 +136,19 @@ QUERY_PARAMETERS: Final = [
     _parameter(
         "sort",
         f"Up to {MOST_ORDERS} fields or metadata paths, `-` before one for descending",
-        {"type": "string"},
+        {"type": "string", "maxLength": LONGEST_VALUE},
         example="-published_at,title",
     ),
     _parameter(
         "fields",
         "Only these fields or metadata paths of each record",
-        {"type": "string"},
+        {"type": "string", "maxLength": LONGEST_VALUE},
         example="id,title,metadata.stars",
     ),
     _parameter(
         "facets",
         f"Count the records by value: up to {MOST_FACETS} of {', '.join(FACETS)} and metadata paths",
-        {"type": "string"},
+        {"type": "string", "maxLength": LONGEST_VALUE},
         example="category,source",
     ),
     _parameter(
@@ -152,5 +156,7 @@ QUERY_PARAMETERS: Final = [
         "How `total_count` comes about",
         {"type": "string", "enum": [count.value for count in Count], "default": Count.EXACT.value},
     ),
-    _parameter("cursor", "Go on behind a page: its `next_cursor`", {"type": "string"}),
+    _parameter(
+        "cursor", "Go on behind a page: its `next_cursor`", {"type": "string", "maxLength": LONGEST_CURSOR}
+    ),
 ]

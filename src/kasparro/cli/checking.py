@@ -53,6 +53,7 @@ def _page_document(page: FirstPage) -> dict[str, Any]:
         "rejects": sum(one.reject is not None for one in page.previews),
         "total": page.total,
         "more": page.more,
+        "notices": [notice.message for notice in page.notices],
         "keys": _keys(first),
         "identity": record.get("source_id"),
         "problem": f"{first.reject.reason.value}: {first.reject.message}" if first and first.reject else None,

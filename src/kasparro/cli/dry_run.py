@@ -14,13 +14,16 @@ from kasparro.cli.output import numeric, print_json, print_line, print_table, te
 from kasparro.cli.progress import Bars
 from kasparro.cli.stopping import Stop
 from kasparro.core.config import Settings
-from kasparro.core.etl_config import SourceDeclaration
+from kasparro.core.etl_config import Catalog, SourceDeclaration
 from kasparro.core.redaction import for_people
 from kasparro.ingestion.batching import Pace
+from kasparro.ingestion.ports import Facilities
 from kasparro.schemas.events import Observer, unobserved
 from kasparro.schemas.ingest import RunReport
 from kasparro.services.dry_run import Ask, DryRun, NothingStored, RejectTally, StoredData, dry_run
+from kasparro.services.sampled_parents import SampledParents
 from kasparro.services.shapes import Change
+from kasparro.storage.parents import PostgresParents
 from kasparro.storage.stored_data import PostgresStoredData
 
 COLUMNS = [
@@ -36,6 +39,7 @@ class DryRuns:
     """The dry runs of one command, by source, as they come in."""
 
     settings: Settings
+    catalog: Catalog
     declarations: Sequence[SourceDeclaration]
     full: bool
     limit: int | None
@@ -45,12 +49,12 @@ class DryRuns:
         """Do them, some at once, and compare with the database at *url*, if there is one; returns how each ended."""
         declared = {one.name: one for one in self.declarations}
         pace = Pace(self.settings.etl_batch_size, self.settings.etl_checkpoint_interval)
-        async with _stored(self.settings, url) as stored:
+        async with _stored(self.settings, self.catalog, url) as (stored, facilities):
             with _watching([*declared]) as observe:
                 ask = Ask(self.full, self.limit, observe, stop.event)
 
                 async def one(name: str) -> RunReport:
-                    self.found[name] = await dry_run(declared[name], stored, pace, ask)  # type: ignore[index]  # a name is a name
+                    self.found[name] = await dry_run(declared[name], stored, pace, ask, facilities)  # type: ignore[index]  # a name is a name
                     return self.found[name].report
 
                 return await run_each([*declared], one, stop.event)
@@ -71,13 +75,15 @@ async def show_dry_runs(runs: DryRuns, url: str | None, stop: Stop, *, as_json: 
 
 
 @asynccontextmanager
-async def _stored(settings: Settings, url: str | None) -> AsyncIterator[StoredData]:
-    """What to compare with. A look brings no schema up to date."""
+async def _stored(
+    settings: Settings, catalog: Catalog, url: str | None
+) -> AsyncIterator[tuple[StoredData, Facilities]]:
+    """What to compare with, and what parents there are. A look brings no schema up to date."""
     if url is None:
-        yield NothingStored()
+        yield NothingStored(), Facilities(parents=SampledParents(catalog))
         return
     async with migrated(settings, url, migrate=False) as database:
-        yield PostgresStoredData(database)
+        yield PostgresStoredData(database), Facilities(parents=PostgresParents.of(catalog, database))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,11 @@ CONCURRENCY: Final = 4
 """Sources at once: each has its own fetching, and the ingest pool its connections."""
 
 Run = Callable[[str], Awaitable[RunReport]]
+Needs = Callable[[str], Collection[str]]
+
+
+def independent(source: str) -> Collection[str]:  # noqa: ARG001  # it needs no other
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +52,26 @@ class Ended:
         return self.report.run_id if self.report else None
 
 
-async def run_each(sources: Sequence[str], run: Run, stop: asyncio.Event) -> list[Ended]:
+async def run_each(
+    sources: Sequence[str], run: Run, stop: asyncio.Event, needs: Needs = independent
+) -> list[Ended]:
     """Run each of *sources*, some at once, in the order given; none begins after *stop* is set, and those are left out.
 
-    A source that cannot be run is a value, so that it does not end the others.
+    One that *needs* others of them begins when these have ended, however they ended: what they have stored is there. A source
+    that cannot be run is a value, so that it does not end the others.
     """
     places = asyncio.Semaphore(CONCURRENCY)
+    over = {source: asyncio.Event() for source in sources}
 
     async def one(source: str) -> Ended | None:
-        async with places:
-            return None if stop.is_set() else await _ended(source, run)
+        for needed in needs(source):
+            if needed in over:
+                await over[needed].wait()
+        try:
+            async with places:
+                return None if stop.is_set() else await _ended(source, run)
+        finally:
+            over[source].set()
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(source), name=f"ingest {source}") for source in sources]

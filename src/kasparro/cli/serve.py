@@ -11,12 +11,14 @@ import typer
 from fastapi import FastAPI
 from uvicorn.loops.auto import auto_loop_factory
 
+from kasparro.api.access import OPEN_PATHS
 from kasparro.api.main import create_app
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.session import begin
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
+from kasparro.core.http_protocol import ServerLimits
 from kasparro.core.http_server import base_url, listen
 from kasparro.core.http_server import serve as serve_http
 from kasparro.runtime import Runtime
@@ -58,10 +60,12 @@ async def serve_api(runtime: Runtime, listener: socket.socket, stop: Stop) -> No
     def announce() -> None:
         log.info("api.listening", url=base_url(listener))
 
+    settings = runtime.settings
+    limits = ServerLimits(settings.max_connections, settings.request_receipt_seconds, OPEN_PATHS)
     application = create_app(runtime)
     ending = asyncio.create_task(_end_streams(application, stop.event))
     try:
-        await serve_http(application, listener, stop.event, announce)
+        await serve_http(application, listener, stop.event, announce, limits)
     finally:
         ending.cancel()
 

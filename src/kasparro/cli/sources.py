@@ -16,7 +16,9 @@ from kasparro.cli.drafting import Wanted, draft_source
 from kasparro.cli.output import print_json, print_table, print_texts, textual
 from kasparro.cli.session import begin, read_catalog
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
+from kasparro.ingestion.ports import Facilities
 from kasparro.services.preview import Preview, preview
+from kasparro.services.sampled_parents import SampledParents
 from kasparro.services.source_check import check_source
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -50,8 +52,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a source step by step, to its first records, writing nothing (exit code 1: a step failed)."""
-    source = read_catalog(begin(context)).source(name)
-    found = asyncio.run(check_source(source))
+    catalog = read_catalog(begin(context))
+    source, parents = catalog.source(name), SampledParents(catalog)
+    found = asyncio.run(check_source(source, Facilities(parents=parents)))
     if as_json:
         print_json(check_document(name, found))
     else:
@@ -69,8 +72,9 @@ def preview_source(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the first records of a source as received and as they would be stored, writing nothing."""
-    source = read_catalog(begin(context)).source(name)
-    found = asyncio.run(preview(source, number))
+    catalog = read_catalog(begin(context))
+    source, parents = catalog.source(name), SampledParents(catalog)
+    found = asyncio.run(preview(source, number, Facilities(parents=parents)))
     if as_json:
         text = msgspec.json.encode([_previewed(one) for one in found])
         sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")

@@ -69,7 +69,7 @@ def _reading(place: Place) -> Reading:
             return Reading.JSON
         case ("params" | "map", *_) | ("auth", "params" | "form", *_):
             return Reading.EXACT
-        case ("null_values", _):
+        case ("null_values", _) | ("csv", "null_values", _):
             return Reading.TEXT
         case _:
             return Reading.TEXT_OR_NULL

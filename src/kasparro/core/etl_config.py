@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.catalog_schema import json_schema
+from kasparro.core.declarations.answers import AnswerFormat, CsvAnswers
 from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.csv_source import CsvSource
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
 from kasparro.core.declarations.incremental import Incremental, read_bound
-from kasparro.core.declarations.limits import CONCURRENCY, Budget, RateLimit, Retry
+from kasparro.core.declarations.limits import CONCURRENCY, PARK_AFTER, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
     AutoPagination,
@@ -26,11 +28,11 @@ from kasparro.core.declarations.pagination import (
     PagePagination,
     Pagination,
 )
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, PLACEHOLDER, Parent
 from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
-    CsvSource,
     SourceName,
     StreamSource,
 )
@@ -46,10 +48,15 @@ from kasparro.core.declarations.token_auth import (
 )
 
 __all__ = [
+    "CARRIED",
     "CONCURRENCY",
     "DISCOVER",
     "HEADER_PREFIX",
     "NO_CATALOG",
+    "PARENT_KEY",
+    "PARK_AFTER",
+    "PLACEHOLDER",
+    "AnswerFormat",
     "AnySource",
     "ApiKeyAuth",
     "ApiSource",
@@ -60,6 +67,7 @@ __all__ = [
     "BearerAuth",
     "Budget",
     "Catalog",
+    "CsvAnswers",
     "CsvSource",
     "CursorPagination",
     "DriftPolicy",
@@ -79,6 +87,7 @@ __all__ = [
     "OffsetPagination",
     "PagePagination",
     "Pagination",
+    "Parent",
     "RateLimit",
     "Retry",
     "SignedJwt",

@@ -243,6 +243,25 @@ class EtlTotals(Base):
     last_failure: Mapped[datetime | None]
 
 
+class SourceLimit(Base):
+    """How often a source may be asked, and what it said about that: one row a source, or a group of them."""
+
+    __tablename__ = "source_limit"
+    __table_args__ = (
+        CheckConstraint("least(period_used, failures) >= 0", name="counters"),
+        CheckConstraint("(failures > 0) = (failure IS NOT NULL)", name="explained"),
+    )
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    next_at: Mapped[datetime | None]
+    paused_until: Mapped[datetime | None]
+    period_start: Mapped[datetime | None]
+    period_used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    failure: Mapped[str | None] = mapped_column(String(40))
+    open_until: Mapped[datetime | None]
+
+
 class Quarantine(Base):
     """A record that was received and does not fit, with the reason; kept until it does."""
 
@@ -318,6 +337,27 @@ class EntityLink(Base):
     confidence: Mapped[float]
     decided_by: Mapped[str] = mapped_column(Text)
     decided_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ApiKey(Base):
+    """A key of the API. The secret itself is nowhere: its SHA-256 is."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint("scope IN ('read', 'admin')", name="scope"),
+        CheckConstraint("rate_per_minute > 0", name="rate_per_minute"),
+        CheckConstraint("octet_length(digest) = 32", name="digest"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[str] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(20))
+    rate_per_minute: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 COUNTERS = ("processed", "inserted", "updated", "unchanged", "failed", "duplicates")

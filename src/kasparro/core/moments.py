@@ -47,7 +47,7 @@ def format_named(name: str) -> Format:
         case "iso8601":
             return Format(name, read_iso8601, _write_iso8601, SECOND)
         case "date":
-            return Format(name, read_iso8601, lambda moment: f"{as_datetime(moment):%Y-%m-%d}", DAY)
+            return Format(name, read_iso8601, lambda moment: as_datetime(moment).date().isoformat(), DAY)
         case "epoch_s" | "epoch_ms" | "epoch_us":
             unit = SECOND // _PER_SECOND[name]
             return Format(name, lambda value: _read_epoch(value, unit), lambda moment: moment // unit, unit)
@@ -86,13 +86,19 @@ def read_iso8601(value: Any) -> int:
 
 
 def _of_naive_or_aware(time: datetime) -> int:
-    return of_datetime(time.replace(tzinfo=UTC) if time.tzinfo is None else time)
+    return _possible(of_datetime(time.replace(tzinfo=UTC) if time.tzinfo is None else time))
+
+
+def _possible(moment: int) -> int:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("is outside the years 1 to 9999")
+    return moment
 
 
 def _write_iso8601(moment: int) -> str:
     """With as many digits of a second as it has: none, 3, 6 or 9."""
     seconds, fraction = divmod(moment, SECOND)
-    text = f"{as_datetime(seconds * SECOND):%Y-%m-%dT%H:%M:%S}"
+    text = as_datetime(seconds * SECOND).replace(tzinfo=None).isoformat()
     if not fraction:
         return f"{text}Z"
     digits = f"{fraction:09}"
@@ -105,10 +111,7 @@ def _read_epoch(value: Any, unit: int) -> int:
     number = _number(value)
     if number.adjusted() > _LONGEST:
         raise ValueError("is outside the years 1 to 9999")
-    moment = int((number * unit).to_integral_value(ROUND_FLOOR))
-    if not EARLIEST <= moment <= LATEST:
-        raise ValueError("is outside the years 1 to 9999")
-    return moment
+    return _possible(int((number * unit).to_integral_value(ROUND_FLOOR)))
 
 
 def _read_integer(value: Any) -> int:

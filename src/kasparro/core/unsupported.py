@@ -21,17 +21,8 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    if _type(source.get("pagination")) == "auto":
-        yield ("pagination",), "auto"
-    limit = source.get("rate_limit")
-    if isinstance(limit, Mapping) and limit.get("budget"):
-        yield ("rate_limit", "budget"), "a request budget"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
         yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))
-
-
-def _type(block: Any) -> Any:
-    return block.get("type") if isinstance(block, Mapping) else block

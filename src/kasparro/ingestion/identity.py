@@ -55,7 +55,7 @@ def identifier(declaration: SourceDeclaration) -> Identify:
 def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed | Reject]:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
-    paths = tuple(compile_path(text, cells=cells) for text in declaration.key or (DEFAULT_KEY,))
+    paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
     by_content = cells and declaration.key is None
 
     def identify(record: RawRecord) -> Keyed | Reject:

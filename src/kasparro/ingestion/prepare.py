@@ -19,6 +19,7 @@ from kasparro.schemas.ingest import (
     Known,
     Landed,
     Notice,
+    NoticeCode,
     Reject,
     RejectReason,
     RunCounters,
@@ -134,7 +135,7 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         cursor=haul.cursor,
         complete=haul.complete,
         last_id=identified.records[-1].external_id if identified.records else None,
-        notices=_notices(recipe, haul, new, tally.changed),
+        notices=_notices(recipe, haul, new, tally),
         mark=haul.mark,
     )
 
@@ -150,12 +151,15 @@ def _not_older(read: ReadVersion, found: Sequence[_Found], tally: _Tally) -> Seq
     return kept
 
 
-def _notices(
-    recipe: Recipe, haul: Haul, new: Sequence[Landed], changed: Sequence[Landed]
-) -> Sequence[Notice]:
-    if haul.known_until is None:
-        return haul.notices
-    return (*haul.notices, *recipe.late([*new, *changed], haul.known_until))
+def _notices(recipe: Recipe, haul: Haul, new: Sequence[Landed], tally: _Tally) -> Sequence[Notice]:
+    """Those of the haul, and what only shows beside what is stored."""
+    found = list(haul.notices)
+    if tally.stale:
+        message = f"{tally.stale:,} records were older than what is stored, which stays"
+        found.append(Notice(NoticeCode.STALE_IGNORED, message, {"records": tally.stale}))
+    if haul.known_until is not None:
+        found += recipe.late([*new, *tally.changed], haul.known_until)
+    return found
 
 
 def _new(recipe: Recipe, keyed: Sequence[Keyed]) -> tuple[list[Landed], int, list[Reject]]:
@@ -176,7 +180,7 @@ class _Tally:
         self.rejects = rejects
         self.inserted = inserted
         self.changed: list[Landed] = []
-        self.updated = self.unchanged = self.repeated = 0
+        self.updated = self.unchanged = self.repeated = self.stale = 0
 
     def add(self, keyed: Keyed, known: Known, outcome: Landed | Reject) -> None:
         same = known.payload_hash == keyed.payload_hash
@@ -191,6 +195,7 @@ class _Tally:
 
     def leave(self, known: Known) -> None:
         """A record that is older than what is stored, which stays as it is."""
+        self.stale += 1
         if known.this_run:
             self.repeated += 1
         else:

@@ -28,6 +28,7 @@ from kasparro.core.errors import (
     DatabaseUnavailable,
     KasparroError,
     RunInterrupted,
+    SourceParked,
     TransientSourceError,
 )
 from kasparro.core.etl_config import SourceDeclaration
@@ -125,7 +126,8 @@ async def run_under_lease(
     search = job.declaration.search_language
     async with store.session(job.name, kind, job.run_id, job.details, job.stop, search) as session:
         error = await failure(work(session), session)
-        status, counters = await session.finish(None if error is None else str(error))
+        resume_at = error.resume_at if isinstance(error, SourceParked) else None
+        status, counters = await session.finish(None if error is None else str(error), resume_at)
     report = RunReport(
         run_id=job.run_id,
         source=job.name,
@@ -134,6 +136,7 @@ async def run_under_lease(
         duration_ms=round((monotonic() - started) * 1000),
         error=None if error is None else str(error),
         error_code=None if error is None else error.code,
+        resume_at=resume_at,
     )
     job.observe(RunEnded(report))
     return report

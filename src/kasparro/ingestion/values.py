@@ -22,6 +22,9 @@ Fields = Mapping[str, Any]
 MAX_DEPTH = 64
 """Deepest nesting of a record. Parsers on the way out stop between 200 and 1,000; nobody's data needs more than this."""
 
+LONGEST_INT = 4_000
+"""Digits from which on a whole number is a `Decimal`: Python makes no text of an `int` with more than 4,300."""
+
 JSONB_EXPONENTS = range(-16383, 131072)
 """The decimal exponents PostgreSQL's numeric, and so JSONB, can hold."""
 
@@ -42,7 +45,16 @@ class Unfit(KasparroError):
 
 def plain(value: Any) -> Any:
     """The Python value of a field of a record."""
-    return decode(value) if isinstance(value, msgspec.Raw) else value
+    if not isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return decode(value)
+    except msgspec.ValidationError:  # a whole number of so many digits that no `int` is made of it
+        return json.loads(bytes(value), parse_float=Decimal, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < LONGEST_INT else Decimal(digits)
 
 
 NUL = b"\\u0000"

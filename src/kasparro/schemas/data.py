@@ -151,6 +151,9 @@ class RunSummary(Answer):
     stale: bool = Field(
         description="Still in progress, but its process has not been heard of for longer than its lease"
     )
+    resume_at: AwareDatetime | None = Field(
+        None, description="Parked: a run that continues this one is queued then; null once one has been"
+    )
 
 
 class SourceStats(Answer):
@@ -221,6 +224,10 @@ class SourceView(Answer):
     version: int
     running: bool
     last_run: RunSummary | None
+    not_before: AwareDatetime | None = Field(
+        None, description="It is not asked before: it asked for a rest, its budget is used up, or it is down"
+    )
+    not_asked: str | None = Field(None, description="Why not, in words")
 
 
 class QueuedRun(Answer):

@@ -133,6 +133,12 @@ class NoticeCode(StrEnum):
     CURSOR_REGRESSION = "cursor_regression"
     CURSOR_IN_FUTURE = "cursor_in_future"
     CURSOR_UNUSABLE = "cursor_unusable"
+    STALE_IGNORED = "stale_ignored"
+    PAGINATION_DETECTED = "pagination_detected"
+    PAGINATION_NOT_DETECTED = "pagination_not_detected"
+    PAGES_LEFT_OUT = "pages_left_out"
+    PARENT_GONE = "parent_gone"
+    PARENT_UNUSABLE = "parent_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,13 @@ class Keyed(msgspec.Struct, frozen=True, gc=False):
     external_id: str
     payload_hash: bytes
     raw: RawRecord
+
+
+class ParentRecord(msgspec.Struct, frozen=True, gc=False):
+    """A stored record for which another source is asked: its external_id, and its JSON text as received."""
+
+    key: str
+    raw: bytes
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -270,6 +283,7 @@ class Trigger(StrEnum):
     CLI = "cli"
     API = "api"
     SCHEDULE = "schedule"
+    RESUME = "resume"
     REPLAY = "replay"
 
 
@@ -305,6 +319,8 @@ class RunReport:
     duration_ms: int
     error: str | None = None
     error_code: str | None = None
+    resume_at: datetime | None = None
+    """When a run that was parked goes on."""
 
 
 def new_run_id(source: str) -> RunId:

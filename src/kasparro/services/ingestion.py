@@ -23,7 +23,7 @@ from kasparro.core.etl_config import (
 )
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
-from kasparro.ingestion.ports import Source
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
 from kasparro.ingestion.runner import Job, run_etl_with_backoff, run_under_lease
@@ -40,6 +40,7 @@ from kasparro.schemas.ingest import (
     Trigger,
     new_run_id,
 )
+from kasparro.schemas.limits import Policy
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.raw_archive import PostgresRawArchive
@@ -48,10 +49,15 @@ from kasparro.storage.run_book import RunBook
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How a run is asked for. Setting `stop` ends it after the batch in hand, with a resumable checkpoint."""
+    """How a run is asked for. Setting `stop` ends it after the batch in hand, with a resumable checkpoint.
+
+    `force` asks the source although it asked for a rest, or is left alone because it failed; what is declared of its rate and
+    budget holds all the same.
+    """
 
     run_id: RunId | None = None
     full: bool = False
+    force: bool = False
     trigger: Trigger = Trigger.CLI
     observe: Observer = unobserved
     stop: asyncio.Event | None = None
@@ -70,6 +76,7 @@ class DataIngestionService:
         archive: PostgresRawArchive,
         runs: RunBook,
         checkpoints: Checkpoints,
+        facilities: Facilities | None = None,
     ) -> None:
         self.catalog = catalog
         self._pace = Pace(settings.etl_batch_size, settings.etl_checkpoint_interval)
@@ -77,6 +84,7 @@ class DataIngestionService:
         self._archive = archive
         self._runs = runs
         self._checkpoints = checkpoints
+        self._facilities = facilities or Facilities()
 
     async def ingest(
         self,
@@ -84,6 +92,7 @@ class DataIngestionService:
         *,
         run_id: RunId | None = None,
         full: bool = False,
+        force: bool = False,
         trigger: Trigger = Trigger.CLI,
         observe: Observer = unobserved,
         stop: asyncio.Event | None = None,
@@ -93,7 +102,7 @@ class DataIngestionService:
         Raises `LeaseHeld` when another process is ingesting it, `ConfigurationError` when it is not declared.
         """
         declaration = self.catalog.source(source)
-        request = Request(run_id, full, trigger, observe, stop)
+        request = Request(run_id, full, force, trigger, observe, stop)
         match declaration:
             case ApiSource():
                 return await self.ingest_from_api(declaration, request)
@@ -105,13 +114,13 @@ class DataIngestionService:
                 raise NotSupportedYet(f"source {source!r}: hand its records to ingest_from_stream")
 
     async def ingest_from_api(self, declaration: ApiSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_csv(self, declaration: CsvSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_tap(self, declaration: SingerSource, request: Request = DEFAULT) -> RunReport:
-        return await self._run(declaration, open_source(declaration, self._pace.records), request)
+        return await self._run(declaration, self._open(declaration), request)
 
     async def ingest_from_stream(
         self, declaration: StreamSource, records: AsyncIterable[bytes], request: Request = DEFAULT
@@ -122,7 +131,7 @@ class DataIngestionService:
     async def normalize_data(self, source: str, request: Request = REPLAY) -> RunReport:
         """Every stored raw record of *source* again, under today's map, without fetching anything."""
         declaration = self.catalog.source(source)
-        job = self._job(declaration, open_source(declaration, self._pace.records), request)
+        job = self._job(declaration, self._open(declaration), request)
         recipe = Recipe.of(declaration)
         return await run_under_lease(
             job, self._store, lambda session: replay(job, session, self._archive, recipe)
@@ -149,7 +158,12 @@ class DataIngestionService:
         """Set where the next run of *source* resumes; `None`: from the beginning. Raises `LeaseHeld` during a run."""
         await self._checkpoints.move(source, cursor)
 
+    def _open(self, declaration: SourceDeclaration) -> Source:
+        return open_source(declaration, self._pace.records, self._facilities)
+
     async def _run(self, declaration: SourceDeclaration, source: Source, request: Request) -> RunReport:
+        if request.force and self._facilities.limits is not None:
+            await self._facilities.limits.forget(Policy.of(declaration))
         return await run_etl_with_backoff(self._job(declaration, source, request), self._store)
 
     def _job(self, declaration: SourceDeclaration, source: Source, request: Request) -> Job:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.opening import open_source
-from kasparro.ingestion.ports import Source
+from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
-from kasparro.schemas.ingest import Cursor, Page, RawRecord, Reject
+from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """What the first page of a source holds; `total` as the source tells, `cursor` what the next page is asked for with."""
+    """What the first page of a source holds; `total` as the source tells, `cursor` what the next page is asked for with,
+    `notices` what was found out on the way.
+    """
 
     records: int
     rejects: int
@@ -31,14 +34,17 @@ class FirstPage:
     total: int | None
     more: bool
     cursor: Cursor | None
+    notices: Sequence[Notice]
     previews: list[Preview]
 
 
-async def preview(declaration: SourceDeclaration, limit: int) -> list[Preview]:
+async def preview(
+    declaration: SourceDeclaration, limit: int, facilities: Facilities | None = None
+) -> list[Preview]:
     """The first *limit* records. Raises the `SourceError` family."""
     recipe = Recipe.of(declaration)
     found: list[Preview] = []
-    async with aclosing(open_source(declaration, limit).pages(None)) as pages:
+    async with aclosing(open_source(declaration, limit, facilities).pages(None)) as pages:
         async for page in pages:
             found += _previews(recipe, page)
             if len(found) >= limit:
@@ -47,10 +53,14 @@ async def preview(declaration: SourceDeclaration, limit: int) -> list[Preview]:
 
 
 async def first_page(
-    declaration: SourceDeclaration, page_size: int = 100, source: Source | None = None
+    declaration: SourceDeclaration,
+    page_size: int = 100,
+    source: Source | None = None,
+    facilities: Facilities | None = None,
 ) -> FirstPage:
     """Fetch one page, of *source* where it is open already, and look at it. Raises the `SourceError` family."""
-    async with aclosing((source or open_source(declaration, page_size)).pages(None)) as pages:
+    opened = source or open_source(declaration, page_size, facilities)
+    async with aclosing(opened.pages(None)) as pages:
         page = await anext(pages)
     return FirstPage(
         records=len(page.records),
@@ -59,6 +69,7 @@ async def first_page(
         total=page.total,
         more=page.cursor is not None and not page.last,
         cursor=page.cursor,
+        notices=page.notices,
         previews=_previews(Recipe.of(declaration), page),
     )
 

@@ -35,7 +35,7 @@ def sample_steps(declaration: SourceDeclaration, previews: Sequence[Preview]) ->
 def _identity(
     declaration: SourceDeclaration, rejects: Sequence[Reject], records: Sequence[dict[str, Any]], total: int
 ) -> Step:
-    key = ", ".join(declaration.key) if declaration.key else _default_key(declaration)
+    key = ", ".join(declaration.identity() or ()) or _default_key(declaration)
     if rejects:
         outcome = Outcome.FAIL if len(rejects) == total else Outcome.WARN
         hint = "Declare a `key` that every record has: `kasparro sources preview` shows the fields"

@@ -21,6 +21,7 @@ from kasparro.core.etl_config import (
     StreamSource,
     path_kind,
 )
+from kasparro.ingestion.ports import Facilities
 from kasparro.ingestion.singer.discovery import stream_names
 from kasparro.ingestion.singer.source import TapPages
 from kasparro.ingestion.singer.workplace import command_of
@@ -35,6 +36,8 @@ FIRST_PAGE: Final = "first page"
 PROGRAM: Final = "program"
 STREAMS: Final = "streams"
 _SAMPLE: Final = 100
+_BESIDE: Final = frozenset({"ordinal", "seen", "auto"})
+"""What a cursor holds beside the place of the next page."""
 _NETWORK_SECONDS: Final = 10.0
 
 
@@ -51,7 +54,7 @@ class SourceCheck:
         return any(step.outcome is Outcome.FAIL for step in self.steps)
 
 
-async def check_source(declaration: SourceDeclaration) -> SourceCheck:
+async def check_source(declaration: SourceDeclaration, facilities: Facilities | None = None) -> SourceCheck:
     """Take every step there is for this kind of source."""
     before = [step async for step in _on_the_way(declaration)]
     if any(step.outcome is Outcome.FAIL and step.step != TLS for step in before):
@@ -62,7 +65,7 @@ async def check_source(declaration: SourceDeclaration) -> SourceCheck:
     tap = TapPages(declaration, _SAMPLE) if isinstance(declaration, SingerSource) else None
     took = stopwatch()
     try:
-        page = await first_page(declaration, _SAMPLE, tap)
+        page = await first_page(declaration, _SAMPLE, tap, facilities)
     except SourceError as error:
         return SourceCheck([*before, *_refused(declaration, error, took())], None, error)
     steps = [
@@ -120,7 +123,8 @@ def _arrived(declaration: SourceDeclaration, page: FirstPage, milliseconds: int)
     outcome, hint = Outcome.OK, None
     if not page.previews:
         outcome, hint = Outcome.WARN, "If there should be some: check filters in `params`, and `records`"
-    steps = [Step(FIRST_PAGE, outcome, f"{came}{_paging(declaration, page)}", hint, milliseconds)]
+    said = "".join(f"; {notice.message}" for notice in page.notices)
+    steps = [Step(FIRST_PAGE, outcome, f"{came}{_paging(declaration, page)}{said}", hint, milliseconds)]
     if isinstance(declaration, ApiSource):
         steps.insert(0, Step(AUTHENTICATION, Outcome.OK, _accepted(declaration)))
     return steps
@@ -139,7 +143,7 @@ def _paging(declaration: SourceDeclaration, page: FirstPage) -> str:
     kind = declaration.pagination.type
     after = page.cursor.get("after") if page.cursor else None
     place = (
-        next(((name, value) for name, value in after.items() if name != "ordinal"), None) if after else None
+        next(((name, value) for name, value in after.items() if name not in _BESIDE), None) if after else None
     )
     if place is not None:
         return f"; pagination {kind}: next is {place[0]} {place[1]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -172,16 +173,20 @@ class PostgresSession:
             log.info("batch.found_committed", source=self._lease.source, batch=place + 1)
             return await ledger.counters(connection, self._lease.run_id)
 
-    async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+    async def finish(
+        self, error: str | None, resume_at: datetime | None = None
+    ) -> tuple[RunStatus, RunCounters]:
         try:
-            return await self._patience.with_(lambda: self._end(error))
+            return await self._patience.with_(lambda: self._end(error, resume_at))
         except (DatabasePaused, RunInterrupted) as away:
             # Asked to stop while nothing can be written: the run is closed by the next one, or by a worker.
             log.warning("run.left_open", source=self._lease.source, reason=str(away))
             return RunStatus.FAILED, self._counters
 
-    async def _end(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+    async def _end(self, error: str | None, resume_at: datetime | None) -> tuple[RunStatus, RunCounters]:
         async with self._database.driver_transaction() as connection:
+            if error is not None and resume_at is not None:
+                return await ledger.park_run(connection, self._lease.run_id, error, resume_at)
             return await ledger.end_run(connection, self._lease.source, self._lease.run_id, error)
 
     async def stay_alive(self) -> None:

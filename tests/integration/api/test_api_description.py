@@ -41,8 +41,10 @@ async def test_every_error_is_described_as_a_problem(description):
     for method, path, operation in operations(description):
         assert {"401", "403", "422", "500"} <= operation["responses"].keys(), path
         for status, response in operation["responses"].items():
-            if int(status) >= 400 and not (path.startswith("/health") and status == "503"):
-                assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+            if int(status) >= 400:
+                healths = path in {"/health", "/health/ready"} and status == "503"
+                kinds = ["application/json"] * healths + ["application/problem+json"]
+                assert list(response["content"]) == kinds, (method, path, status)
     assert "HTTPValidationError" not in description["components"]["schemas"]
 
 

@@ -68,3 +68,36 @@ async def test_after_the_wish_to_stop_no_further_source_begins():
 
     assert [one.source for one in ended] == begun
     assert len(begun) <= CONCURRENCY
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_source_begins_when_those_it_needs_have_ended_however_they_ended(fails):
+    needs = {"notes": ["lines"], "lines": ["orders"], "other": ["not among these"]}
+    order = []
+
+    async def run(source):
+        order.append(source)
+        await asyncio.sleep(0.01 if source == "orders" else 0)
+        order.append(source)
+        if fails and source == "orders":
+            raise DatabaseUnavailable("gone")
+        return succeeded(source)
+
+    names = ["notes", "lines", "other", *(f"s{n}" for n in range(CONCURRENCY)), "orders"]
+    ended = await run_each(names, run, asyncio.Event(), lambda source: needs.get(source, ()))
+
+    assert [one.source for one in ended] == names
+    ofs = [source for source in order if source in ("notes", "lines", "orders")]
+    assert ofs == ["orders", "orders", "lines", "lines", "notes", "notes"]
+
+
+async def test_sources_that_wait_for_others_do_not_begin_after_the_wish_to_stop():
+    stop = asyncio.Event()
+
+    async def run(source):
+        stop.set()
+        return succeeded(source)
+
+    ended = await run_each(["child", "parent"], run, stop, lambda source: ["parent"] * (source == "child"))
+
+    assert [one.source for one in ended] == ["parent"]

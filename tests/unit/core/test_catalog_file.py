@@ -17,6 +17,7 @@ from kasparro.core.errors import ConfigurationError, NotSupportedYet
 from kasparro.core.etl_config import (
     ApiKeyAuth,
     ApiSource,
+    AutoPagination,
     BasicAuth,
     BearerAuth,
     Catalog,
@@ -160,6 +161,10 @@ def test_every_way_to_authenticate_is_read(load, text, auth):
         ("{type: cursor, param: c, next: 'header:X-Next'}", CursorPagination(param="c", next="header:X-Next")),
         ("link_header", LinkHeaderPagination()),
         ("{type: next_url, path: links.next}", NextUrlPagination(path="links.next")),
+        ("auto", AutoPagination()),
+        ("{type: auto, max_pages: 7}", AutoPagination(max_pages=7)),
+        ("{type: page, in: header, param: X-Page, has_more: more, total: meta.total}",
+         PagePagination(in_="header", param="X-Page", has_more="more", total="meta.total")),
     ],
 )  # fmt: skip
 def test_every_pagination_is_read(load, text, pagination):
@@ -252,10 +257,16 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     ],
 )
 def test_the_catalogs_of_this_repository_are_accepted(path):
-    variables = dict.fromkeys(os.environ, "x") | {"PLAYGROUND_URL": "http://127.0.0.1:1"}
-    variables |= dict.fromkeys(
-        ("PLAYGROUND_API_KEY", "PLAYGROUND_TOKEN", "GITHUB_TOKEN", "COINGECKO_API_KEY"), "x"
+    addresses = dict.fromkeys(("PLAYGROUND_URL", "SALESFORCE_URL"), "http://127.0.0.1:1")
+    secrets = (
+        "PLAYGROUND_API_KEY",
+        "PLAYGROUND_TOKEN",
+        "GITHUB_TOKEN",
+        "COINGECKO_API_KEY",
+        "STRIPE_API_KEY",
     )
+    secrets += ("SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
+    variables = dict.fromkeys([*os.environ, *secrets], "x") | addresses
     assert load_catalog(path, variables).sources
 
 
@@ -344,8 +355,28 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         (
             "pagination: {type: page, size_param: page, size: 5}",
             "s.pagination.size_param",
-            "must not be the parameter",
+            "must differ from param",
         ),
+        ("pagination: {type: page, in: header, param: a b}", "s.pagination.param", "is not a header name"),
+        ("pagination: {type: page, in: body}", "s.pagination.in", "needs method: POST"),
+        ("pagination: {type: page, in: form}", "s.pagination.in", "must be one of query, body, header"),
+        (
+            "pagination: {type: offset, in: body, offset_param: a.b, limit_param: a}\nmethod: POST",
+            "s.pagination.limit_param",
+            "must differ from offset_param",
+        ),
+        (
+            "pagination: {type: page, in: body, param: 'a[0]'}\nmethod: POST",
+            "s.pagination.param",
+            "must be a path such as variables.page",
+        ),
+        (
+            "headers: {x-page: a}\npagination: {type: page, in: header, param: X-Page}",
+            "s.headers.x-page",
+            "is set by pagination as well",
+        ),
+        ("pagination: {type: page, has_more: 'a['}", "s.pagination.has_more", "is not a JMESPath"),
+        ("pagination: {type: link_header, max_pages: 0}", "s.pagination.max_pages", "must be more than 0"),
         ("pagination: {type: page, start: -1}", "s.pagination.start", "must be at least 0"),
         ("pagination: {type: offset, limit: 0}", "s.pagination.limit", "must be more than 0"),
         ("pagination: {type: offset, limit: many}", "s.pagination.limit", "must be a whole number"),
@@ -361,6 +392,13 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         ("pagination: {type: next_url}", "s.pagination", "path is missing"),
         ("rate_limit: {requests: 0}", "s.rate_limit.requests", "must be more than 0"),
         ("rate_limit: {per: 5s}", "s.rate_limit.per", "has no meaning without requests"),
+        ("rate_limit: {burst: 2}", "s.rate_limit.burst", "has no meaning without requests"),
+        ("rate_limit: {requests: 2, burst: 3}", "s.rate_limit.burst", "must not be larger than requests"),
+        ("rate_limit: {group: 'A b'}", "s.rate_limit.group", ""),
+        ("rate_limit: {park_after: 2h}", "s.rate_limit.park_after", "must be at most"),
+        ("rate_limit: {budget: {requests: 5, per: 0s}}", "s.rate_limit.budget.per", "longer than nothing"),
+        ("rate_limit: {budget: {requests: 5, per: year}}", "s.rate_limit.budget.per", "must be hour, day"),
+        ("retry: {total: 0s}", "s.retry.total", "must be more than 0 seconds"),
         ("rate_limit: {concurrency: 0}", "s.rate_limit.concurrency", "must be at least 1"),
         ("rate_limit: {requests: 5, per: 0s}", "s.rate_limit.per", "must be more than 0 seconds"),
         ("rate_limit: {requests: 5, per: often}", "s.rate_limit.per", "must be a length of time such as"),
@@ -519,7 +557,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
           a:
             type: api
             url: nowhere
-            pagination: auto
+            drift: freeze
             timeout: soon
             map: {title: "a[", author: "b[", published_at: {path: c, as: x}}
           b: {type: stream, url: "wss://h.example"}
@@ -528,7 +566,9 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
     )
     assert type(refusal) is ConfigurationError
     assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.pagination: auto is not supported yet" in str(refusal)
+    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.drift: drift: freeze is not supported yet" in str(
+        refusal
+    )
 
 
 def test_what_is_only_not_supported_yet_says_so(load):
@@ -536,7 +576,6 @@ def test_what_is_only_not_supported_yet_says_so(load):
         load(
             api(
                 """
-                pagination: {type: auto}
                 rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
                 snapshot: true
                 ignore_changes: [last_updated]
@@ -545,8 +584,8 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10, 11]
-    assert "sources.s.pagination: auto is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [7, 8, 9, 10]
+    assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):
@@ -675,3 +714,28 @@ def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value
             load_catalog(file, {})
         except ConfigurationError as refusal:
             assert refusal.problems  # noqa: PT017  # both outcomes are right
+
+
+GROUPED = """
+sources:
+  one:
+    type: api
+    url: https://h.example/1
+    rate_limit: {group: acme, requests: 5, per: 1s, park_after: 10s}
+  other:
+    type: api
+    url: https://h.example/2
+    rate_limit: {group: %s, requests: 6, per: 2s}
+"""
+
+
+def test_sources_that_share_a_rate_limit_must_mean_the_same_one(load):
+    problems = told(load, GROUPED % "acme").problems
+    assert [(problem.line, problem.message) for problem in problems] == [
+        (
+            10,
+            f"sources.other.rate_limit.{key}: differs within its group 'acme' with source 'one', which declares another",
+        )
+        for key in ("requests", "per")
+    ]
+    assert len(load(GROUPED % "else").sources) == 2

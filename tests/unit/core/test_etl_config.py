@@ -18,6 +18,7 @@ CATALOG = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding
 
 SECTIONS: dict[type[BaseModel], str] = {
     etl_config.ApiSource: "## API sources",
+    etl_config.CsvAnswers: "### csv answers",
     etl_config.CsvSource: "## CSV sources",
     etl_config.StreamSource: "## Stream sources",
     etl_config.BaseSource: "## Every source",
@@ -38,6 +39,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     etl_config.LinkHeaderPagination: "#### pagination link_header",
     etl_config.NextUrlPagination: "#### pagination next_url",
     etl_config.AutoPagination: "#### pagination auto",
+    etl_config.Parent: "### parent",
     etl_config.RateLimit: "### rate_limit",
     etl_config.Budget: "#### budget",
     etl_config.Retry: "### retry",
@@ -63,6 +65,9 @@ def rows(heading: str) -> dict[str, str]:
     return {row[0].strip("`"): row[2] for row in cells}
 
 
+SIZES = {1 << 40: "1TiB", 16 << 30: "16GiB"}
+
+
 def default_as_documented(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     if name == "type" or field.is_required():
@@ -76,16 +81,14 @@ def default_as_documented(model: type[BaseModel], name: str) -> str:
             text = f"`{format_duration(value)}`"
         case etl_config.NoAuth() | etl_config.NoPagination():
             text = "`{type: none}`"
-        case etl_config.Retry() | etl_config.Storage():
+        case etl_config.Retry() | etl_config.Storage() | etl_config.CsvAnswers():
             text = "see there"
         case ("",):
             text = '`[""]`'
         case ():
             text = "`[]`"
-        case 1_099_511_627_776:
-            text = "`1TiB`"
         case value:
-            text = f"`{value}`"
+            text = f"`{SIZES.get(value, value)}`" if isinstance(value, int) else f"`{value}`"
     return text
 
 
@@ -143,6 +146,10 @@ def test_a_refusal_by_pydantic_does_not_show_the_input():
         {"method": "POST", "body": {"a": 1}},
         {"params": {"a": 1}},
         {"records": "items"},
+        {"records": "a[].b[]", "carry": ["id"]},
+        {"format": "csv"},
+        {"csv": {"delimiter": ";"}},
+        {"encoding": "cp1252"},
         {"key": "id"},
         {"pagination": "link_header"},
         {"pagination": "page"},
@@ -161,6 +168,9 @@ def test_another_fetch_has_another_fingerprint(changed):
         {"headers": {"X-Token": "t"}},
         {"timeout": "1s"},
         {"retry": {"attempts": 1}},
+        {"format": "auto", "csv": {}, "carry": [], "encoding": "auto"},
+        {"max_size": "1GiB"},
+        {"error": "error"},
         {"map": {"title": "x"}},
         {"schedule": "* * * * *"},
         {"enabled": False},
@@ -186,6 +196,41 @@ def test_the_fingerprint_does_not_depend_on_order_nor_on_the_process():
         api(params={"a": 1, "b": 2}).fetch_fingerprint() == api(params={"b": 2, "a": 1}).fetch_fingerprint()
     )
     assert api().fetch_fingerprint() == "9d0f7d5129547f19"
+
+
+def test_what_is_carried_goes_by_its_last_name_or_by_a_given_one():
+    carried = api(records="a[].b[]", carry=["id", "customer.email", '^."odd name"']).carry
+    assert carried == {"id": "id", "email": "customer.email", "odd name": '^."odd name"'}
+    assert api(records="a[].b[]", carry={"order": "id"}).carry == {"order": "id"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "at"),
+    [
+        ({"records": "a[].b[]", "carry": ["id", "b.id"]}, "second 'id'"),
+        ({"records": "a[].b[]", "carry": {"x": "b[0]"}}, "must be a path"),
+        ({"records": "a[].b[]", "carry": ["a b"]}, "must be a path"),
+        ({"records": "a.b", "carry": ["id"]}, "needs `records` with"),
+        ({"carry": ["id"]}, "needs `records` with"),
+        (
+            {
+                "url": "https://h.example/{a}",
+                "parent": {"source": "s", "params": {"a": "id"}},
+                "records": "a[].b[]",
+                "carry": ["id"],
+            },
+            "does not go with parent",
+        ),
+        ({"format": "ndjson", "records": "a"}, "each line is a record"),
+        ({"format": "csv", "records": "a"}, "each line is a record"),
+        ({"format": "xml"}, "must be the path"),
+        ({"format": "xml", "records": "a[].b"}, "must be the path"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(keys, at):
+    with pytest.raises(ValidationError) as refusal:
+        api(**keys)
+    assert at in str([error["ctx"] for error in refusal.value.errors()])
 
 
 @pytest.mark.parametrize(

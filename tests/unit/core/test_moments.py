@@ -24,7 +24,7 @@ MOMENTS = st.integers(EARLIEST, LATEST)
 AFTER_1900 = st.integers(of_datetime(datetime(1900, 1, 1, tzinfo=UTC)), LATEST)
 
 
-@given(AFTER_1900)
+@given(MOMENTS)
 def test_what_is_written_in_iso_8601_reads_the_same_to_the_nanosecond(moment):
     form = format_named("iso8601")
     assert form.read(form.write(moment)) == moment
@@ -46,7 +46,12 @@ def test_the_order_of_moments_is_the_order_of_times(one, other):
     assert (of_datetime(as_datetime(one)), as_datetime(one).tzinfo) == (one // 1000 * 1000, UTC)
 
 
-@given(st.datetimes(), st.integers(-14 * 60, 14 * 60))
+@given(
+    AFTER_1900.filter(lambda moment: moment < LATEST - DAY).map(
+        lambda moment: as_datetime(moment).replace(tzinfo=None)
+    ),
+    st.integers(-14 * 60, 14 * 60),
+)
 def test_an_offset_names_the_same_instant(naive, minutes):
     aware = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     read = format_named("iso8601").read
@@ -88,6 +93,7 @@ def test_an_integer_is_itself(value):
         ("iso8601", 1714521600),
         ("iso8601", "yesterday"),
         ("iso8601", "10000-01-01T00:00:00Z"),
+        ("iso8601", "0001-01-01T00:00:00+14:00"),
         ("epoch_s", "soon"),
         ("epoch_s", True),
         ("epoch_s", Decimal("NaN")),

@@ -129,3 +129,22 @@ async def test_pages_without_records_move_the_cursor_even_before_a_failure():
     found = await gathered([2, 0, 0], 2, PermanentSourceError("x"))
 
     assert [(len(haul.records), haul.cursor) for haul in found[:-1]] == [(2, {"after": 2}), (0, {"after": 2})]
+
+
+async def test_pages_without_records_are_progress_that_is_handed_out_when_the_interval_is_over_or_the_source_fails():
+    now = 0.0
+
+    async def childless():
+        nonlocal now
+        for number in range(1, 7):
+            yield Page((), {"n": number})
+            now += 4.0
+        raise PermanentSourceError("x")
+
+    found = []
+    with pytest.raises(PermanentSourceError):  # noqa: PT012  # what came before the failure counts
+        async for haul in hauls(childless(), None, Pace(10, 10.0, lambda: now), asyncio.Event()):
+            found.append((len(haul.records), haul.cursor, haul.complete))  # noqa: PERF401  # as above
+    assert found[-1] == (0, {"n": 6}, False)
+    assert [done for _, _, done in found] == [False] * len(found)
+    assert len(found) < 6

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -129,6 +129,25 @@ CHANGES = st.lists(
 
 
 @SLOW
+@example(
+    [
+        ("a.csv", "append", b"1,a\n", None),
+        ("b.csv", "append", b"1,b\n", None),
+        ("b.csv", "replace", b"2,a\n", None),
+    ],
+    b"id,n\n",
+    1,
+)
+@example(
+    [
+        ("b.csv", "append", b"1,a\n1,b\r\n", None),
+        ("b.csv", "cut", b"", None),
+        ("a.csv", "append", b"1,a\n", None),
+        ("b.csv", "append", b"1,a\n", 0),
+    ],
+    b"id,n\n",
+    1,
+)
 @given(CHANGES, st.sampled_from([b"id,n\n", b"n,m\n"]), st.integers(1, 5))
 def test_runs_over_files_that_change_come_to_what_one_fresh_load_gives(
     folder: Path, changes: list[tuple[str, str, bytes, int | None]], header: bytes, page_size: int

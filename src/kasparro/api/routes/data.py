@@ -22,7 +22,7 @@ from kasparro.schemas.query import RecordQuery
 from kasparro.services.query_text import parse_query
 
 router = APIRouter(tags=["data"])
-strict = APIRouter(route_class=StrictRoute, tags=["data"])
+strict = APIRouter(route_class=StrictRoute)
 
 FRESH = {"Cache-Control": "private, no-cache"}
 

@@ -48,6 +48,10 @@ class Catalog(Declaration):
             raise ConfigurationError(*self.incomplete[name])
         return self.sources[name]
 
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The sources that are to be ingested before *name*, where both are."""
+        return self.sources[name].needs() if name in self.sources else ()
+
     def _which(self, name: str) -> str:
         near = difflib.get_close_matches(name, self.sources, n=1)
         return f"Did you mean {near[0]!r}?" if near else f"Declared are: {', '.join(self.sources)}"

@@ -46,9 +46,14 @@ def check_expression(text: str) -> str:
     return text
 
 
+def is_field_path(text: str) -> bool:
+    """Whether *text* is a field path such as `id` or `owner.id`."""
+    return text != "" and not _NOT_IN_A_PATH.search(text)
+
+
 def check_field_path(text: str) -> str:
-    """Accept *text* if it is a field path such as `id` or `owner.id`."""
-    if not text or _NOT_IN_A_PATH.search(text):
+    """Accept *text* if it is a field path."""
+    if not is_field_path(text):
         refuse("must be a field path such as id or owner.id, not an expression")
     return text
 

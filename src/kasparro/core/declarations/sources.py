@@ -1,66 +1,38 @@
-"""The kinds of source a catalog can declare, one model each. Read by everything that fetches, normalises or schedules."""
+"""What every source says about itself, and what an API and a stream say besides. Read by everything that fetches, normalises or
+schedules.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, NewType
+from typing import Annotated, Any, ClassVar, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
+from kasparro.core.declarations.answers import Answers, check_carry, check_records
 from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.connection import Connection
-from kasparro.core.declarations.csv_dialect import (
-    Comment,
-    Delimiter,
-    Encoding,
-    Header,
-    OneCharacter,
-    Ragged,
-)
 from kasparro.core.declarations.expressions import Expression, Text
-from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, check_expressions, check_formats
-from kasparro.core.declarations.pagination import (
-    CursorPagination,
-    NoPagination,
-    OffsetPagination,
-    PagePagination,
-    Pagination,
-    PaginationField,
-)
+from kasparro.core.declarations.pagination import NoPagination, PaginationField, check_paging, query_names
+from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
 from kasparro.core.declarations.search import Language
 from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
-from kasparro.core.sizes import ByteSize
 
 SourceName = NewType("SourceName", str)
-_PATH_KINDS: Final = {
-    "local": "which is a file of this machine",
-    "s3": "which is in an object store",
-    "http": "which is on the web",
-}
-_KEYS_OF_KINDS: Final = {
-    "root": {"local"},
-    "storage": {"s3"},
-    "headers": {"http"},
-    "auth": {"http"},
-    "redirects": {"http"},
-    "redirect_hosts": {"http"},
-    "tls": {"http"},
-    "retry": {"s3", "http"},
-}
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 
 
@@ -121,25 +93,33 @@ class BaseSource(Declaration):
 
     def map_fingerprint(self) -> str:
         """16 hex digits over what decides which value of a raw record becomes which field."""
-        return _fingerprint(self.model_dump(include={"type", "map", "null_values"}))
+        return fingerprint(self.model_dump(include={"type", "map", "null_values"}))
+
+    def needs(self) -> tuple[str, ...]:
+        """The sources whose records have to be there before this one can be fetched."""
+        return ()
+
+    def identity(self) -> tuple[str, ...] | None:
+        """The field paths that identify a record, as it is stored; `None`: none is declared."""
+        return self.key
 
     def fetch_fingerprint(self) -> str:
         """16 hex digits over what decides what is fetched and how it is cut into pages; no credential is in it.
 
         A checkpoint made under another fingerprint must not be resumed: its cursor means something else.
         """
-        return _fingerprint(self._fetched())
+        return fingerprint(self._fetched())
 
     @abstractmethod
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(Connection, BaseSource):
-    """A REST API that answers in JSON."""
+class ApiSource(Connection, Answers, BaseSource):
+    """A REST API that answers in JSON, NDJSON, CSV or XML."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
 
-    type: Literal["api"] = Field("api", description="A REST API that answers in JSON.")
+    type: Literal["api"] = Field("api", description="A REST API that answers in JSON, NDJSON, CSV or XML.")
     folder: Path = Path()
     url: HttpUrl = Field(description="The address of the first page, without credentials.")
     method: Literal["GET", "POST"] = Field("GET", description="The HTTP method.")
@@ -158,6 +138,9 @@ class ApiSource(Connection, BaseSource):
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
+    parent: Parent | None = Field(
+        None, description="The source for each of whose records this one is fetched."
+    )
     rate_limit: RateLimit | None = Field(None, description="The most it may be asked.")
     retry: Retry = Field(default_factory=Retry, description="How a failed request is tried again.")
     timeout: Duration = Field(
@@ -183,142 +166,52 @@ class ApiSource(Connection, BaseSource):
             refuse("needs method: POST", at=("body",))
         if self.tls is not None and self.url.lower().startswith("http://"):
             refuse("has no meaning for http://", at=("tls",))
-        paging = _paging_params(self.pagination)
         if self.incremental is not None:
-            refuse_all(misplaced(self.incremental, self.method, self.body, paging))
-        twice = [name for name in paging if name in self.params]
-        refuse_all(
-            [
-                Refusal("is set by pagination as well", ("params", name), "Leave one of the two out")
-                for name in twice
-            ]
-        )
+            refuse_all(misplaced(self.incremental, self.method, self.body, query_names(self.pagination)))
+        check_paging(self.pagination, self.method, {"params": self.params, "headers": self.headers})
+        if self.parent is not None:
+            check_parent(
+                self.parent, {key: getattr(self, key) for key in ("url", "params", "headers", "body")}
+            )
+        refuse_all(list(self._incomplete()))
         return self
+
+    @model_validator(mode="after")
+    def _records_can_be_read(self) -> ApiSource:
+        check_records(self.format, self.records)
+        check_carry(self.carry, self.records, has_parent=self.parent is not None)
+        return self
+
+    def _incomplete(self) -> Iterator[Refusal]:
+        """What needs everything to be fetched, beside what fetches less."""
+        if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
+            hint = "parent.changed_only says which parents are asked again"
+            yield Refusal("does not go with parent", ("incremental", "param"), hint)
+        if self.snapshot and self.parent is not None and self.parent.changed_only:
+            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
+            yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
+
+    def needs(self) -> tuple[str, ...]:
+        return () if self.parent is None else (self.parent.source,)
+
+    def identity(self) -> tuple[str, ...] | None:
+        if self.parent is None or self.parent.unique_key:
+            return self.key
+        return (f"{CARRIED}.{PARENT_KEY}", *(self.key or ("id",)))
 
     def recipe_fingerprint(self) -> str:
         """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
         declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
-        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+        return fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
 
     def _fetched(self) -> dict[str, Any]:
-        shown = self.model_dump(include={"type", "url", "method", "records", "key", "pagination"})
+        keys = {"type", "url", "method", "records", "key", "pagination"}
+        shown = self.model_dump(include=keys if self.parent is None else keys | {"parent"})
+        shown |= self.model_dump(include={"carry", "format", "csv", "encoding"}, exclude_defaults=True)
         if self.incremental is not None:
             shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
-
-
-class CsvSource(Connection, BaseSource):
-    """CSV files, plain or compressed, of this machine, in S3 or on the web."""
-
-    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
-
-    type: Literal["csv"] = Field("csv", description="CSV files, plain or compressed.")
-    folder: Path = Path()
-    path: FilePath = Field(
-        description="The file or a pattern of files, relative to the catalog's folder; s3://bucket/key; https://..."
-    )
-    root: RootFolder | None = Field(
-        None, description="The folder that no file may lie outside of, not even by a symbolic link."
-    )
-    max_size: ByteSize = Field(
-        1 << 40, ge=1, description="The most bytes of one file, unpacked, such as `50GiB`."
-    )
-    max_ratio: int | None = Field(
-        None, ge=2, description="The most bytes one compressed byte may become; left out: by format."
-    )
-    storage: Storage = Field(default_factory=Storage, description="The object store of an s3:// path.")
-    headers: Headers = Field(
-        default_factory=dict,
-        repr=False,
-        description="Headers of the requests for an https:// path; credentials go to `auth`.",
-    )
-    auth: AuthField = Field(
-        default_factory=NoAuth, description="How requests for an https:// path are authenticated."
-    )
-    retry: Retry = Field(
-        default_factory=Retry, description="How a failed request for a remote file is tried again."
-    )
-    delimiter: Delimiter = Field("auto", description="What separates cells: one character, or `auto`.")
-    quotechar: OneCharacter | None = Field('"', description="What quotes a cell; `null`: nothing does.")
-    escapechar: OneCharacter | None = Field(
-        None, description="What makes the next character stand for itself."
-    )
-    comment: Comment | None = Field(
-        None, description="Lines that begin with this, where a record would begin, are left out."
-    )
-    encoding: Encoding = Field("auto", description="The encoding, such as `utf-8` or `cp1252`, or `auto`.")
-    header: Header = Field(
-        True, description="Whether the first row names the columns; a list names them instead."
-    )
-    skip_rows: int = Field(0, ge=0, description="Lines to leave out at the start of the file.")
-    ragged: Ragged = Field(
-        Ragged.REJECT, description="Rows with too few cells: `reject` them, or `pad` them with empty cells."
-    )
-    null_values: tuple[str, ...] = Field(
-        ("",), description="Cells that mean: no value. A list replaces the default."
-    )
-
-    @field_validator("incremental")
-    @classmethod
-    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
-        if incremental is not None and incremental.param is not None:
-            refuse("is for APIs: in a file, field is the version only", at=("param",))
-        return incremental
-
-    @model_validator(mode="after")
-    def _keys_fit_the_path(self) -> CsvSource:
-        kind = path_kind(self.path)
-        refuse_all(
-            [
-                Refusal(f"does not go with this path, {_PATH_KINDS[kind]}", (key,))
-                for key, kinds in _KEYS_OF_KINDS.items()
-                if kind not in kinds and key in self.model_fields_set and getattr(self, key) is not None
-            ]
-        )
-        return self
-
-    @property
-    def location(self) -> str:
-        """Where the file or pattern is: an absolute path of this machine, or the address; its query may be a signature."""
-        if path_kind(self.path) != "local":
-            return re.sub(r"\?[^!]+", "?***", self.path) if path_kind(self.path) == "http" else self.path
-        return str((self.folder / Path(self.path).expanduser()).absolute())
-
-    @model_validator(mode="after")
-    def _different_characters(self) -> CsvSource:
-        named = {"delimiter": self.delimiter, "quotechar": self.quotechar, "escapechar": self.escapechar}
-        seen: dict[str, str] = {}
-        for name, character in named.items():
-            if character is not None and character in seen:
-                refuse(f"must differ from {seen[character]}", at=(name,))
-            if character is not None:
-                seen[character] = name
-        if self.comment is not None and self.comment[0] in seen:
-            refuse(f"must not begin with {seen[self.comment[0]]}", at=("comment",))
-        return self
-
-    def recipe_fingerprint(self) -> str:
-        """16 hex digits over what decides, beyond `fetch_fingerprint`, what becomes of a record once it has been read."""
-        return _fingerprint(
-            self.model_dump(include={"map", "null_values", "ignore_changes", "incremental", "drift"})
-        )
-
-    def _fetched(self) -> dict[str, Any]:
-        return self.model_dump(
-            include={
-                "type",
-                "path",
-                "key",
-                "delimiter",
-                "quotechar",
-                "escapechar",
-                "comment",
-                "encoding",
-                "header",
-                "skip_rows",
-                "ragged",
-            }
-        )
 
 
 class StreamSource(BaseSource):
@@ -341,21 +234,9 @@ class StreamSource(BaseSource):
         return self.model_dump(include={"type", "url", "records", "key"})
 
 
-def _fingerprint(values: dict[str, Any]) -> str:
+def fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _paging_params(pagination: Pagination) -> tuple[str, ...]:
-    match pagination:
-        case PagePagination():
-            return (pagination.param, *([pagination.size_param] if pagination.size_param else []))
-        case OffsetPagination():
-            return (pagination.offset_param, pagination.limit_param)
-        case CursorPagination():
-            return (pagination.param,)
-        case _:
-            return ()
 
 
 def _without_credentials(value: Any) -> Any:

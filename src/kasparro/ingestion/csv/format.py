@@ -11,16 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 from kasparro.core.errors import UnexpectedContent
-from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.csv import dialect as dialects
 from kasparro.ingestion.csv import encoding as encodings
 from kasparro.ingestion.csv.careful import CarefulRows, Fault, Row
 from kasparro.ingestion.csv.dialect import RECORD_LIMIT, Dialect
 from kasparro.ingestion.csv.encoding import Encoding
-from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.header import distinct, numbered
 from kasparro.ingestion.csv.lines import LineBuffer, LineEnds
 
@@ -28,6 +26,33 @@ AUTO: Final = "auto"
 _HINT: Final = re.compile(r'"?sep=([^\r\n])"?[\r\n]*', re.IGNORECASE)
 _HINT_BYTES: Final = 256
 _LONGEST_SAMPLE: Final = 16 * dialects.SAMPLE_BYTES
+
+
+class Declared(Protocol):
+    """What a catalog says about how a file is written."""
+
+    @property
+    def delimiter(self) -> str: ...
+    @property
+    def quotechar(self) -> str | None: ...
+    @property
+    def escapechar(self) -> str | None: ...
+    @property
+    def comment(self) -> str | None: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def header(self) -> dialects.Header: ...
+    @property
+    def skip_rows(self) -> int: ...
+
+
+class Head(Protocol):
+    """The beginning of a file: bytes, and the place that errors name."""
+
+    @property
+    def place(self) -> str: ...
+    def read(self, size: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +83,7 @@ class FileFormat:
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
+def read_format(declaration: Declared, file: Head) -> FileFormat:
     """Find out how *file*, which stands at its beginning, is written.
 
     Raises `UnexpectedContent` when its header cannot be read.
@@ -80,7 +105,7 @@ def read_format(declaration: CsvSource, file: SourceFile) -> FileFormat:
     return _with_first_row(declaration, FileFormat(encoding, dialect, (), buffer.offset, line), buffer, place)
 
 
-def _delimiter_hint(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer) -> str | None:
+def _delimiter_hint(declaration: Declared, encoding: Encoding, buffer: LineBuffer) -> str | None:
     """Take the line `sep=;`, with which spreadsheets say what separates the cells, off the beginning of a file.
 
     Who declares `skip_rows` has counted it, so it is left alone.
@@ -96,7 +121,7 @@ def _delimiter_hint(declaration: CsvSource, encoding: Encoding, buffer: LineBuff
     return found[1]
 
 
-def _dialect(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer, hint: str | None) -> Dialect:
+def _dialect(declaration: Declared, encoding: Encoding, buffer: LineBuffer, hint: str | None) -> Dialect:
     declared = Dialect(
         declaration.delimiter, declaration.quotechar, declaration.escapechar, declaration.comment
     )
@@ -113,7 +138,7 @@ def _dialect(declaration: CsvSource, encoding: Encoding, buffer: LineBuffer, hin
     return replace(declared, delimiter=delimiter)
 
 
-def _with_first_row(declaration: CsvSource, found: FileFormat, buffer: LineBuffer, place: str) -> FileFormat:
+def _with_first_row(declaration: Declared, found: FileFormat, buffer: LineBuffer, place: str) -> FileFormat:
     """Name the columns by the first row, or count them there; blank lines before it do not count."""
     row, line = _first_row(found, buffer, place, strict=declaration.header is True)
     if row is None:

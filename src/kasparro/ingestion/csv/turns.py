@@ -36,8 +36,9 @@ class CsvReading:
         self._progress = progress(after, declaration.recipe_fingerprint())
         if declaration.snapshot:  # what a pass does not see counts as deleted: it has to see all
             self._progress = replace(self._progress, before={})
-        self._waiting = deque(find(declaration))
-        self._alone = len(self._waiting) == 1
+        self._locations = list(find(declaration))
+        self._waiting = deque(self._locations)
+        self._alone = len(self._locations) == 1
         self._file: SourceFile | None = None
         self._reading: FileReading | None = None
         self._name = ""
@@ -118,6 +119,10 @@ class CsvReading:
         if state is None or stands is None or state.form != found.digest:
             stands = None
         reading = FileReading(self._declaration, self._name, file, found, self._page_size, stands)
+        gone = state is not None and (stands is None or stands.place != state.places[-1])
+        if gone and self._progress.done and not reading.by_content:
+            self._start_over()
+            return None
         self._reading = reading
         self._tell(found, found.data_offset if stands is None else stands.place.offset)
         if not reading.by_content:
@@ -126,6 +131,13 @@ class CsvReading:
             return None
         self._progress = self._progress.at(self._name, FileState(state.stamp, state.form, (stands.place,)))
         return self._verified(stands.place, counted=False)
+
+    def _start_over(self) -> None:
+        """Have all files read again: what is gone from this one may stand in one before it, which then counts."""
+        self.close()
+        self._changed = True
+        self._waiting = deque(self._locations)
+        self._progress = replace(self._progress, done={}, before={}, current=None)
 
     def _note_change(self) -> None:
         """Have all files behind this one read again: the last record with a key counts, and that may stand in a later one."""

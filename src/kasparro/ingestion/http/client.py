@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro import __version__
@@ -27,15 +26,18 @@ from kasparro.core.errors import (
     TransientSourceError,
     UnexpectedContent,
 )
-from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Body, Bounds, read_body
+from kasparro.ingestion.http.body import MIB, Body, BodyReader, Bounds, read_body
 from kasparro.ingestion.http.conditional import NotModified
+from kasparro.ingestion.http.content_encoding import ACCEPT_ENCODING
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.gate import Gate, open_gate
 from kasparro.ingestion.http.headers import merged
 from kasparro.ingestion.http.hops import AWAY, MOST_REDIRECTS, REDIRECTS, Hop, Way
+from kasparro.ingestion.http.large_bodies import HELD, BlockTaker, hand_on
 from kasparro.ingestion.http.origin import resolve_link
-from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.query import with_query
+from kasparro.ingestion.http.quota import asked_wait, quota_wait
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.redirects import Reach, RedirectRules
 from kasparro.ingestion.http.session import Elsewhere
@@ -54,6 +56,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     conditions: Mapping[str, str] = field(default_factory=dict)
+    large: Large | None = None
+    """What is given the answer's body where it is too large to be held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,25 @@ class Response:
     content: bytes
     received: int
     charset: str | None = None
+    handed_on: bool = False
+    """The body was too large to be held, and has been handed on in blocks."""
 
     @property
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "") or "no Content-Type"
 
 
+class Large(BlockTaker, Protocol):
+    """Takes the bodies that are too large to be held."""
+
+    def takes(self, head: Response) -> bool:
+        """Whether it can do so with this answer; otherwise the body is held all the same, up to its bounds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Fetches from one origin. `limiter` and `pause` are waited for before each request; the limiter outlives the client.
+    """Fetches from one origin. Each request, redirects and retries too, passes the `gate` first, which outlives the client.
 
     `tokens` are sent instead of `credentials` where there are some; `elsewhere` is asked where `rules` let a redirect lead away.
     """
@@ -84,8 +98,7 @@ class HttpClient:
     credentials: Credentials
     redact: Redactor
     timeout: float
-    limiter: AsyncLimiter | None = None
-    pause: Pause = field(default_factory=Pause)
+    gate: Gate = field(default_factory=open_gate)
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
     tokens: TokenKeeper | None = None
@@ -93,7 +106,7 @@ class HttpClient:
     elsewhere: Elsewhere | None = None
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included.
+        """Ask, within `timeout` seconds for each hop, waits at the gate not included.
 
         Raises `NotModified` when the conditions of *request* say so.
         """
@@ -131,27 +144,29 @@ class HttpClient:
 
     async def _hop(self, request: Request, hop: Hop, credentials: Credentials) -> Response | Hop:
         """One request: the answer, or where it redirects to."""
-        await self._turn()
+        await self.gate.passed()
         with translated(self._place(hop), self.redact):
             try:
-                async with asyncio.timeout(self.timeout), self._send(request, hop, credentials) as raw:
-                    return await self._receive(request, hop, raw)
+                async with (
+                    asyncio.timeout(self.timeout) as deadline,
+                    self._send(request, hop, credentials) as raw,
+                ):
+                    wait = self._wait_after(raw)
+                    self.gate.hold(wait)
+                    answer = await self._receive(request, hop, raw, deadline)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
                 raise TransientSourceError(
                     message, hint="A longer `timeout` or smaller pages may help"
                 ) from error
+        if wait:
+            await self.gate.rest(wait)
+        return answer
 
-    async def _turn(self) -> None:
-        """Wait until the declared rate and the source itself allow a request: after a pause in their distance again."""
-        await self._distance()
-        while self.pause.on:
-            await self.pause.over()
-            await self._distance()
-
-    async def _distance(self) -> None:
-        if self.limiter is not None:
-            await self.limiter.acquire()
+    def _wait_after(self, raw: aiohttp.ClientResponse) -> float:
+        """Seconds that the next request has to wait, by what *raw* says of it."""
+        read = quota_wait if raw.ok and raw.status not in REDIRECTS else asked_wait
+        return read(raw.headers, self.now()) or 0.0
 
     @asynccontextmanager
     async def _send(
@@ -176,7 +191,9 @@ class HttpClient:
             raise RuntimeError(hop.reach)  # a defect: rules that lead away come with a way to get there
         return self.elsewhere.session(hop.reach)
 
-    async def _receive(self, request: Request, hop: Hop, raw: aiohttp.ClientResponse) -> Response | Hop:
+    async def _receive(
+        self, request: Request, hop: Hop, raw: aiohttp.ClientResponse, deadline: asyncio.Timeout
+    ) -> Response | Hop:
         if raw.status in REDIRECTS:
             return self._redirect(request, hop, raw)
         if not raw.ok:
@@ -185,11 +202,18 @@ class HttpClient:
             raise NotModified
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
-        body = await _read(raw, self.bounds)
         headers = raw.headers.copy()
         if "Link" in headers:
             headers["Link"] = ", ".join(raw.headers.getall("Link"))
-        return Response(hop.shown, raw.status, headers, body.content, body.received, raw.charset)
+        head = Response(hop.shown, raw.status, headers, b"", 0, raw.charset)
+        body = BodyReader(raw.content.iter_any(), _encoding(raw), self.bounds)
+        large = request.large
+        if large is None or not await body.fill(HELD) or not large.takes(head):
+            content = await body.rest()
+            return replace(head, content=content, received=body.received)
+        deadline.reschedule(None)
+        await hand_on(body, large, self.timeout)
+        return replace(head, received=body.received, handed_on=True)
 
     def _redirect(self, request: Request, hop: Hop, raw: aiohttp.ClientResponse) -> Hop:
         if request.method != "GET":
@@ -218,5 +242,8 @@ class HttpClient:
 
 
 async def _read(raw: aiohttp.ClientResponse, bounds: Bounds) -> Body:
-    encoding = ", ".join(raw.headers.getall("Content-Encoding", ()))
-    return await read_body(raw.content.iter_any(), encoding, bounds)
+    return await read_body(raw.content.iter_any(), _encoding(raw), bounds)
+
+
+def _encoding(raw: aiohttp.ClientResponse) -> str:
+    return ", ".join(raw.headers.getall("Content-Encoding", ()))

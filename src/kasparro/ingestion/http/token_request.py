@@ -27,7 +27,8 @@ from kasparro.core.errors import (
     UnexpectedContent,
 )
 from kasparro.core.redaction import register_passing_secret
-from kasparro.ingestion.http.body import ACCEPT_ENCODING, MIB, Bounds, read_body
+from kasparro.ingestion.http.body import MIB, Bounds, read_body
+from kasparro.ingestion.http.content_encoding import ACCEPT_ENCODING
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.headers import merged
 from kasparro.ingestion.http.redaction import Redactor

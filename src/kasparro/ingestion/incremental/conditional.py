@@ -22,7 +22,7 @@ from kasparro.core.etl_config import (
 )
 from kasparro.ingestion.http.conditional import NotModified
 from kasparro.ingestion.sources.api import ApiPages
-from kasparro.schemas.ingest import Cursor, Page
+from kasparro.schemas.ingest import ApiOrigin, Cursor, Page
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,13 @@ class ConditionalPages:
         """The page with what to ask next time, if it is all there is."""
         if page.cursor is not None or not page.conditions:
             return page
-        records = len(page.records) + len(page.rejects)
-        whole = {"conditions": dict(page.conditions), "records": records, "recipe": self._recipe}
+        whole = {"conditions": dict(page.conditions), "records": _count(page), "recipe": self._recipe}
         return replace(page, cursor={WHOLE: whole}, last=True)
+
+
+def _count(page: Page) -> int:
+    """The records of an answer by the last of them: of a large one, others have been handed on before."""
+    origins = [record.origin for record in page.records[-1:]] + [
+        reject.origin for reject in page.rejects[-1:]
+    ]
+    return max((origin.position + 1 for origin in origins if isinstance(origin, ApiOrigin)), default=0)

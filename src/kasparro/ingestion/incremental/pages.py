@@ -99,8 +99,11 @@ class IncrementalPages:
         if after is not None and stored is None:
             log.warning("cursor.not_understood", source=self._name, incremental=self._declared.field)
         mark = None if stored is None else stored.mark
-        plan = stored.fetch if stored is not None and stored.fetch is not None else self._plan(mark)
-        return Fetch(mark, plan, ascending=self._declared.order == "ascending")
+        if stored is not None and stored.fetch is not None:
+            return Fetch(
+                mark, stored.fetch
+            )  # of a sorted source no fetch is kept, unless it turned out not to be one
+        return Fetch(mark, self._plan(mark), ascending=self._declared.order == "ascending")
 
     def _plan(self, mark: int | None) -> Unfinished:
         """From `initial`, or from the mark less the lookback and one unit: then both `>=` and `>` include the mark itself."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from yarl import URL
-
 from kasparro.core.etl_config import OffsetPagination, PagePagination
-from kasparro.ingestion.http.query import with_query
+from kasparro.ingestion.http.client import Request
+from kasparro.ingestion.sources.asking import asking
+from kasparro.ingestion.sources.ends import Ends
+from kasparro.ingestion.sources.paging import Plain
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
+from kasparro.ingestion.sources.target import Target
+from kasparro.schemas.ingest import Cursor
 
 GONE: Final = frozenset({404, 410, 416})
 """What a source says of a page beyond the last."""
@@ -17,32 +20,31 @@ GONE: Final = frozenset({404, 410, 416})
 DOUBTED: Final = GONE | {400, 422}
 
 
-class Single:
+class Single(Plain):
     """One request answers with everything."""
 
     key: ClassVar[str] = "page"
-    first: Position = 1
 
-    def url(self, base: URL, at: Position) -> URL:  # noqa: ARG002  # there is only one
-        return base
+    def first(self) -> Place:
+        return Place(1)
+
+    def request(self, target: Target, at: Position) -> Request:  # noqa: ARG002  # there is only one
+        return target.request(target.base, first=True)
 
     def after(self, place: Place, answer: Answer) -> Place | None:  # noqa: ARG002  # there is none
         return None
-
-    def outlook(self, place: Place, answer: Answer) -> Outlook | None:  # noqa: ARG002  # as above
-        return None
-
-    def beyond_end(self, place: Place) -> frozenset[int]:  # noqa: ARG002  # as above
-        return frozenset()
 
     def understands(self, at: Any) -> bool:
         return at is None
 
 
-class Counted:
-    """Pages that are counted: the end shows by an empty page, or by one shorter than a size the source is known to honour."""
+class Counted(Plain):
+    """Pages that are counted: the end shows by an empty page, by one shorter than a size the source is known to honour, or by
+    what the source is declared to say about it.
+    """
 
     size: int | None
+    ends: Ends
 
     def beyond_end(self, place: Place) -> frozenset[int]:
         if place.ordinal == 1:
@@ -52,12 +54,17 @@ class Counted:
     def understands(self, at: Any) -> bool:
         return isinstance(at, int) and not isinstance(at, bool) and at >= 0
 
-    def _following(self, place: Place, at: int, count: int) -> Place | None:
-        short = self.size is not None and count < self.size
-        if count == 0 or (short and place.full):
+    def _following(self, place: Place, at: int, answer: Answer, seen: int) -> Place | None:
+        """*seen* records have come, those of *answer* included."""
+        more, total = self.ends.more(place, answer), self.ends.total(place, answer)
+        if more is False or (total is not None and seen >= total):
+            return None
+        short = self.size is not None and answer.count < self.size
+        if more is None and (answer.count == 0 or (short and place.full)):
             return None
         full = place.full or (self.size is not None and not short)
-        return replace(place.step(at), full=full, doubted=short)
+        counted = seen if self.ends.counts else 0
+        return replace(place.step(at), full=full, doubted=short and more is None, seen=counted)
 
 
 class Numbered(Counted):
@@ -67,47 +74,68 @@ class Numbered(Counted):
 
     def __init__(self, declared: PagePagination) -> None:
         self.declared = declared
-        self.first: Position = declared.start
         self.size = declared.size
+        self.ends = Ends(declared.has_more, declared.total)
 
-    def url(self, base: URL, at: Position) -> URL:
-        pairs = {self.declared.param: str(at)}
+    def first(self) -> Place:
+        return Place(self.declared.start)
+
+    def request(self, target: Target, at: Position) -> Request:
+        values: dict[str, Any] = {self.declared.param: at}
         if self.declared.size_param is not None:
-            pairs[self.declared.size_param] = str(self.size)
-        return with_query(base, pairs.items())
+            values[self.declared.size_param] = self.size
+        return asking(target, self.declared.in_, values)
 
     def after(self, place: Place, answer: Answer) -> Place | None:
-        return self._following(place, _number(place) + 1, answer.count)
+        return self._following(place, _number(place) + 1, answer, place.seen + answer.count)
 
     def outlook(self, place: Place, answer: Answer) -> Outlook | None:
         size = self.size if self.size is not None and place.full else answer.count
-        ends = [self.declared.start + pages for pages in (answer.pages, _pages(answer.total, size)) if pages]
+        total = _declared_or_told(self.ends, place, answer)
+        ends = [self.declared.start + pages for pages in (answer.pages, _pages(total, size)) if pages]
         return Outlook(1, min(ends, default=None))
+
+    def cursor(self, place: Place) -> Cursor:
+        return {**super().cursor(place), **({"seen": place.seen} if self.ends.counts else {})}
+
+    def place(self, cursor: Cursor) -> Place | None:
+        place, seen = super().place(cursor), cursor.get("seen")
+        return replace(place, seen=seen) if place is not None and isinstance(seen, int) else place
 
 
 class Offsets(Counted):
     """Pages are cut by position. The offset grows by what was received, so a source that gives less than asked loses nothing."""
 
     key: ClassVar[str] = "offset"
-    first: Position = 0
 
     def __init__(self, declared: OffsetPagination) -> None:
         self.declared = declared
         self.size = declared.limit
+        self.ends = Ends(declared.has_more, declared.total)
 
-    def url(self, base: URL, at: Position) -> URL:
-        pairs = {self.declared.offset_param: str(at), self.declared.limit_param: str(self.size)}
-        return with_query(base, pairs.items())
+    def first(self) -> Place:
+        return Place(0)
+
+    def request(self, target: Target, at: Position) -> Request:
+        values = {self.declared.offset_param: at, self.declared.limit_param: self.size}
+        return asking(target, self.declared.in_, values)
 
     def after(self, place: Place, answer: Answer) -> Place | None:
-        return self._following(place, _number(place) + answer.count, answer.count)
+        """An empty page leads nowhere, whatever the source says: the next one would be at the same offset."""
+        reached = _number(place) + answer.count
+        return self._following(place, reached, answer, reached) if answer.count else None
 
-    def outlook(self, place: Place, answer: Answer) -> Outlook | None:  # noqa: ARG002  # it says nothing more
-        return Outlook(answer.count, answer.total)
+    def outlook(self, place: Place, answer: Answer) -> Outlook | None:
+        return Outlook(answer.count, _declared_or_told(self.ends, place, answer)) if answer.count else None
+
+
+def _declared_or_told(ends: Ends, place: Place, answer: Answer) -> int | None:
+    declared = ends.total(place, answer)
+    return answer.total if declared is None else declared
 
 
 def _pages(total: int | None, size: int) -> int | None:
-    return None if total is None else -(-total // size)
+    return None if total is None or not size else -(-total // size)
 
 
 def _number(place: Place) -> int:

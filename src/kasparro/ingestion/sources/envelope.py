@@ -1,4 +1,7 @@
-"""The body of an answer: JSON text in; its records, the total it mentions and what `next` points at out."""
+"""The body of an answer: JSON text in; its records, the total it mentions and what `next` points at out.
+
+Of an answer that was too large to be held, the records have been handed on but for the last ones; what is around them is here.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,28 @@ _TOTALS: Final = (("total",), ("total_count",), ("count",), ("meta", "total"))
 _PAGES: Final = (("total_pages",), ("last_page",), ("meta", "total_pages"), ("meta", "last_page"))
 _PLAUSIBLE_DIGITS: Final = 15
 _KEYS_NAMED: Final = 20
-_NO_COMPLAINT: Final = frozenset({b"null", b"false", b"[]", b"{}", b'""'})
+_NO_COMPLAINT: Final = frozenset({None, b"null", b"false", b"0", b"[]", b"{}", b'""'})
+_FAILURES: Final = frozenset({b'"error"', b'"fail"', b'"failed"', b'"failure"'})
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An answer that is a JSON array or object, its records found."""
+    """An answer that is a JSON array or object, its records found.
+
+    `before`: so many records were handed on before these, of an answer of `size` bytes. `digest` is of all of them then.
+    """
 
     document: Document
     elements: list[Element]
     total: int | None = None
     pages: int | None = None
+    before: int = 0
+    size: int = 0
+    digest: bytes | None = None
+
+    @property
+    def count(self) -> int:
+        return self.before + len(self.elements)
 
     def next_value(self, selector: Selector) -> Any:
         """What *selector* leads to. Raises `UnexpectedContent` for a bare array, which has no place for it."""
@@ -53,7 +67,32 @@ def open_envelope(text: bytes, records: Selector | None, describe: Callable[[], 
         raise UnexpectedContent(f"the answer is not a JSON array or object; it is {describe()}")
     document = json_records.read_document(text)
     found = _usual(document, describe) if records is None else _declared(document, records, describe)
-    return Envelope(document, found, _total(document, len(found)), _pages(document))
+    return around(document, found)
+
+
+def around(document: Document, found: list[Element], before: int = 0) -> Envelope:
+    """What *document* says beside the records that were *found* in it, and *before*."""
+    total = _total(document, before + len(found))
+    return Envelope(document, found, total, _pages(document), before)
+
+
+def check(envelope: Envelope, error: Selector | None, describe: Callable[[], str]) -> None:
+    """Raise `UnexpectedContent` for what is no answer: it says so at the declared *error*, or has no records and complains."""
+    if error is not None and error.value(envelope.document):
+        raise UnexpectedContent(f"the answer has an error at {error.text!r}; it is {describe()}")
+    if not envelope.count and complains(envelope.document):
+        raise UnexpectedContent(f"the answer has no records, and complains; it is {describe()}")
+
+
+def list_of_records(document: Document, records: Selector | None) -> bytes | None:
+    """The text of the list that the records stand in, or of their outermost list."""
+    if records is not None:
+        return document.follow(records.flat.lead if records.flat is not None else records.names or ())
+    if document.members is None:
+        return document.text
+    return next(
+        (document.members[n] for n in USUAL if json_records.is_array(document.members.get(n, b""))), None
+    )
 
 
 def _declared(document: Document, records: Selector, describe: Callable[[], str]) -> list[Element]:
@@ -61,7 +100,7 @@ def _declared(document: Document, records: Selector, describe: Callable[[], str]
     if found is not None:
         return found
     part = records.part(document)
-    if part == b"null" and not _complains(document):
+    if part == b"null" and not complains(document):
         return []  # how some languages write an empty list
     what = "no list" if part is None else "something else than a list"
     raise UnexpectedContent(
@@ -88,9 +127,14 @@ def _guess(document: Document) -> str:
     return next(lists, "path.to.the.list")
 
 
-def _complains(document: Document) -> bool:
-    given = ((document.members or {}).get(name, b"null") for name in ("error", "errors"))
-    return any(complaint not in _NO_COMPLAINT for complaint in given)
+def complains(document: Document) -> bool:
+    """Whether it has what answers have when something went wrong: an error, no success, or a status that says so."""
+    if any(document.follow((name,)) not in _NO_COMPLAINT for name in ("error", "errors")):
+        return True
+    if any(document.follow((name,)) == b"false" for name in ("success", "ok")):
+        return True
+    status = document.follow(("status",))
+    return status is not None and status.lower() in _FAILURES
 
 
 def _total(document: Document, here: int) -> int | None:
@@ -108,9 +152,8 @@ def _pages(document: Document) -> int | None:
 
 
 def _number(document: Document, path: tuple[str, ...]) -> int | None:
-    part = document.follow(path)
-    plausible = part is not None and part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS
-    return int(part) if part is not None and plausible else None
+    part = (document.follow(path) or b"").strip(b'"')  # in XML all is text
+    return int(part) if part.isdigit() and len(part) <= _PLAUSIBLE_DIGITS else None
 
 
 def _keys(document: Document) -> str:

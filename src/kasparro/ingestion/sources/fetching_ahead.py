@@ -1,7 +1,8 @@
 """Pages fetched before their turn: the place of the page whose turn it is in, what was received there out. `api` asks, in order.
 
-The first page goes out alone. Where an answer tells the end, nothing beyond it is fetched ahead; where none does, at most `BLIND`
-pages beyond the one in hand are, from the third page on, so no more requests than that are in vain. An error waits for its turn.
+The first page goes out alone. Where an answer tells the end, nothing beyond it is fetched ahead. Where none does, at most
+`UNPROVED` pages are under way that nothing has shown to be there, the one in hand included: no more requests lead into a circle.
+What has come and holds records that no page held before is proof. An error waits for its turn.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, Self
 from kasparro.ingestion.http.body import MIB
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 
-BLIND: Final = 2
+UNPROVED: Final = 2
 ROOM: Final = 32 * MIB
 """The most that pages fetched ahead should come to, in bytes: large ones are fetched fewer at once."""
 
@@ -27,8 +28,10 @@ Fetch = Callable[[Position], Coroutine[Any, Any, Answer]]
 class FetchingAhead:
     """At most *concurrency* pages are under way or kept. Leaving the context cancels what is under way, and waits for its end."""
 
-    def __init__(self, fetch: Fetch, concurrency: int) -> None:
+    def __init__(self, fetch: Fetch, concurrency: int, knows: Callable[[bytes], bool]) -> None:
+        """*knows* says whether a page with these contents, by their digest, was handed out before."""
         self._fetch = fetch
+        self._knows = knows
         self._ahead = concurrency - 1
         self._tasks: dict[Position, asyncio.Task[Answer]] = {}
         self._end: int | None = None
@@ -54,16 +57,32 @@ class FetchingAhead:
         answer = await task
         del self._tasks[place.at]
         self._handed += 1
-        self._largest = max(self._largest, len(answer.envelope.document.text))
+        self._largest = max(self._largest, len(answer.envelope.document.text), answer.envelope.size)
         return answer
 
     def _look_ahead(self, place: Place, outlook: Outlook) -> None:
         """Start what may be, up to the first page that is known to be the last or to have failed."""
         before = self._tasks[place.at]
+        unproved, contents = 0, set[bytes]()
         for at in self._foretold(place, outlook):
             if _leads_nowhere(before):
                 return
+            unproved += not self._is_proof(before, contents)
+            if unproved >= UNPROVED and not self._trusts_the_end:
+                return
             before = self._started(at)
+
+    def _is_proof(self, task: asyncio.Task[Answer], contents: set[bytes]) -> bool:
+        """Whether *task* has brought records that neither an earlier page held nor, by their *contents*, one before it."""
+        digest = task.result().digest if task.done() else None
+        if digest is None or digest in contents or self._knows(digest):
+            return False
+        contents.add(digest)
+        return True
+
+    @property
+    def _trusts_the_end(self) -> bool:
+        return self._end is not None and self._handed >= _PROVED
 
     def _foretold(self, place: Place, outlook: Outlook) -> Iterator[int]:
         if not isinstance(place.at, int):
@@ -72,16 +91,15 @@ class FetchingAhead:
             self._end = outlook.end if self._end is None else min(self._end, outlook.end)
         for number in range(1, self._most() + 1):
             at = place.at + number * outlook.step
-            if self._end is not None and at >= self._end:
+            if any(end is not None and at >= end for end in (self._end, outlook.bound)):
                 return
             yield at
 
     def _most(self) -> int:
-        """How many pages beyond the one in hand may be under way."""
-        most = min(self._ahead, ROOM // self._largest)
-        if self._handed >= _PROVED:
-            return most if self._end is not None else min(most, BLIND)
-        return 0 if self._end is None else min(most, BLIND)
+        """How many pages beyond the one in hand may be under way or kept."""
+        if self._handed < _PROVED and self._end is None:
+            return 0  # it may be the only one
+        return min(self._ahead, ROOM // self._largest)
 
     def _started(self, at: Position) -> asyncio.Task[Answer]:
         if at not in self._tasks:

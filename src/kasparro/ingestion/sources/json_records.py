@@ -16,16 +16,16 @@ import msgspec
 
 from kasparro.core.errors import UnexpectedContent
 from kasparro.ingestion.sources.json_split import BLANKS, split_array, split_object
-from kasparro.ingestion.values import depth
+from kasparro.ingestion.values import LONGEST_INT, depth
 from kasparro.schemas.ingest import RejectReason
 
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
+_lines = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _exact = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _ESCAPE: Final = re.compile(rb"\\(?:(u[0-9a-fA-F]{4})|.)", re.DOTALL)
-_LONGEST_INT: Final = 4_000
 
 DEEPEST: Final = 500
 """Levels of nesting up to which an element is handed on as it is: less than PostgreSQL and every parser on the way take."""
@@ -36,11 +36,12 @@ _SURELY_SHALLOW: Final = 2 * DEEPEST
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """An element that is not JSON: its text, written as a JSON string so that it can be kept, and why."""
+    """An element that is no record: its text, written as a JSON string so that it can be kept, why, and the field at fault."""
 
     payload: bytes
     reason: RejectReason
     message: str
+    field: str | None = None
 
 
 Element = bytes | Flaw
@@ -78,11 +79,26 @@ def is_object(text: bytes) -> bool:
 
 def elements(array: bytes) -> list[Element]:
     """The elements of an array. Raises `TruncatedContent` when it ends early, `UnexpectedContent` when it is none."""
+    found = quick_elements(array)
+    return [checked(text) for text in split_array(array)] if found is None else found
+
+
+def quick_elements(array: bytes) -> list[Element] | None:
+    """The elements of an array of which all is proper JSON; `None` for everything else."""
     try:
         texts = map(bytes, _elements(array))
         return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
     except (msgspec.DecodeError, RecursionError):
-        return [_checked(text) for text in split_array(array)]
+        return None
+
+
+def quick_lines(text: bytes) -> list[Element] | None:
+    """The values that follow each other in *text*, one a line or not; `None` when not all of it is proper JSON."""
+    try:
+        texts = map(bytes, _lines(text))
+        return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def members(obj: bytes) -> dict[str, bytes]:
@@ -109,7 +125,7 @@ def text_of(item: Any) -> bytes:
         return _encode_slowly(item)
 
 
-def _checked(text: bytes) -> Element:
+def checked(text: bytes) -> Element:
     """An element that `json` of PostgreSQL takes, or what is wrong with it."""
     try:
         _raw(text)
@@ -153,7 +169,7 @@ def _slow_value(text: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) < _LONGEST_INT else Decimal(digits)
+    return int(digits) if len(digits) < LONGEST_INT else Decimal(digits)
 
 
 def _refuse_constant(name: str) -> None:

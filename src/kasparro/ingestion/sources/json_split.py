@@ -14,6 +14,9 @@ from typing import Final
 
 from kasparro.core.errors import TruncatedContent, UnexpectedContent
 
+DEEPEST_AT_ALL: Final = 200_000
+"""Levels of nesting beyond which no end is looked for. A record of fewer that is too deep is one reject."""
+
 BLANKS: Final = b" \t\r\n"
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 _KEY: Final = re.compile(rb'[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:', re.DOTALL)
@@ -45,6 +48,8 @@ def _parts(text: bytes) -> Iterator[bytes]:
         match token[0]:
             case b"[" | b"{" as bracket:
                 open_brackets.append(_CLOSED_BY[bracket])
+                if len(open_brackets) > DEEPEST_AT_ALL:
+                    raise bottomless()
                 if len(open_brackets) == 1:
                     start = token.end()
             case b"]" | b"}" as bracket:
@@ -77,6 +82,10 @@ def _key_text(text: bytes) -> str:
 
 def _malformed(offset: int) -> UnexpectedContent:
     return UnexpectedContent(f"the answer is not JSON: the nesting is broken at byte {offset}")
+
+
+def bottomless() -> UnexpectedContent:
+    return UnexpectedContent(f"the answer is nested more than {DEEPEST_AT_ALL} levels deep")
 
 
 def _cut_off(text: bytes) -> TruncatedContent:

@@ -1,4 +1,8 @@
-"""Fetches that go in circles, noticed within one lap: the places and pages of one fetch in, `PaginationLoop` out."""
+"""Fetches that go in circles, noticed within two pages: the places and pages of one fetch in, `PaginationLoop` out.
+
+A place that is named again is a circle at once. A page with the very records of an earlier one may be chance (rows inserted while
+the pages were read shift the others); two such pages in a row are not.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,20 @@ from kasparro.ingestion.sources.places import Place
 MOST_EMPTY: Final = 1_000
 """Pages in a row that may be empty and still name a next one, as those of filtered lists do."""
 
+REPEATS: Final = 2
+"""So many pages in a row, all of them seen before, are a circle."""
+
 _DIGEST: Final = 16
 _AT_ONCE: Final = 100
 
 
 class LoopWatch:
-    """Remembers 16 bytes of every place, so memory stays small in long fetches."""
+    """Remembers 16 bytes of every place and of every page, so memory stays small in long fetches."""
 
     def __init__(self) -> None:
         self._places: set[bytes] = set()
-        self._last: bytes | None = None
+        self._contents: set[bytes] = set()
+        self._repeats = 0
         self._empty = 0
 
     def enter(self, place: Place) -> None:
@@ -33,24 +41,33 @@ class LoopWatch:
             raise PaginationLoop(message, hint="Check `pagination`; what was fetched so far is kept")
         self._places.add(digest)
 
-    def see(self, place: Place, elements: Sequence[Element]) -> None:
-        """Called with what a page holds, before it is handed on."""
-        content = _digest(elements)
+    def knows(self, content: bytes) -> bool:
+        return content in self._contents
+
+    def see(self, place: Place, content: bytes | None) -> bool:
+        """Called with the digest of what a page holds, before it is handed on; says whether an earlier page held the same."""
         if content is None:
             self._empty += 1
             if self._empty > MOST_EMPTY:
                 raise PaginationLoop(f"{MOST_EMPTY} pages in a row are empty, and there is always a next one")
-            return
-        if content == self._last:
+            return False
+        self._empty = 0
+        if content not in self._contents:
+            self._contents.add(content)
+            self._repeats = 0
+            return False
+        self._repeats += 1
+        if self._repeats >= REPEATS:
             raise PaginationLoop(
-                f"page {place.ordinal} holds the same records as the page before: the source does not heed the paging",
+                f"page {place.ordinal} and the one before hold the same records as earlier pages: "
+                "the source does not heed the paging, or repeats its last page for ever",
                 hint="Check the parameter names in `pagination`; with a size declared, a short last page ends the fetch",
             )
-        self._last, self._empty = content, 0
+        return True
 
 
-def _digest(elements: Sequence[Element]) -> bytes | None:
-    """Of the texts with a byte between them that no JSON text contains."""
+def content_digest(elements: Sequence[Element]) -> bytes | None:
+    """Of the texts with a byte between them that no JSON text contains; `None` where there are none."""
     if not elements:
         return None
     hasher = blake2b(digest_size=_DIGEST)

@@ -1,14 +1,11 @@
-"""How to get from one page to the next: a declared `pagination` in, for each page its URL and where the one after it is out."""
+"""A declared `pagination` in, how to get from one page to the next out. `api` asks for it once a fetch."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, assert_never
+from dataclasses import replace
+from typing import assert_never
 
-from yarl import URL
-
-from kasparro.core.errors import NotSupportedYet
 from kasparro.core.etl_config import (
-    HEADER_PREFIX,
     AutoPagination,
     CursorPagination,
     LinkHeaderPagination,
@@ -20,36 +17,12 @@ from kasparro.core.etl_config import (
 )
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.sources.counted_pages import Numbered, Offsets, Single
+from kasparro.ingestion.sources.detected_pages import Detected
 from kasparro.ingestion.sources.named_pages import Links, Tokens
-from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
+from kasparro.ingestion.sources.paging import Paging
+from kasparro.ingestion.sources.places import Outlook, Place
 from kasparro.ingestion.sources.selector import compile_selector
-
-
-class Paging(Protocol):
-    """One way of handing out pages."""
-
-    key: ClassVar[str]
-    first: Position
-
-    def url(self, base: URL, at: Position) -> URL:
-        """The address of a page, without credentials."""
-        ...
-
-    def after(self, place: Place, answer: Answer) -> Place | None:
-        """Where the next page is; `None` at the end."""
-        ...
-
-    def outlook(self, place: Place, answer: Answer) -> Outlook | None:
-        """Where the pages after *place* will be, which *answer* leads to; `None` where only its own answer tells."""
-        ...
-
-    def beyond_end(self, place: Place) -> frozenset[int]:
-        """The error statuses that say of *place* that there is no such page."""
-        ...
-
-    def understands(self, at: Any) -> bool:
-        """Whether *at*, from a cursor, is a place of this kind."""
-        ...
+from kasparro.schemas.ingest import Notice, NoticeCode
 
 
 def paging_of(declared: Pagination, credentials: Credentials) -> Paging:  # noqa: PLR0911  # one for each kind
@@ -60,14 +33,35 @@ def paging_of(declared: Pagination, credentials: Credentials) -> Paging:  # noqa
             return Numbered(declared)
         case OffsetPagination():
             return Offsets(declared)
-        case CursorPagination(next=name) if name.startswith(HEADER_PREFIX):
-            return Tokens(declared.param, None, name.removeprefix(HEADER_PREFIX))
         case CursorPagination():
-            return Tokens(declared.param, compile_selector(declared.next), None)
+            return Tokens(declared)
         case LinkHeaderPagination():
             return Links(None, credentials)
         case NextUrlPagination():
             return Links(compile_selector(declared.path), credentials)
         case AutoPagination():
-            raise NotSupportedYet("pagination: auto is not supported yet")
+            return Detected(lambda found: paging_of(found, credentials))
     assert_never(declared)
+
+
+class Bound:
+    """`max_pages`: a fetch that ends after so many pages, whatever comes behind them."""
+
+    def __init__(self, declared: Pagination) -> None:
+        self.most = None if isinstance(declared, NoPagination) else declared.max_pages
+
+    def reached(self, following: Place) -> bool:
+        return self.most is not None and following.ordinal > self.most
+
+    def outlook(self, place: Place, outlook: Outlook | None) -> Outlook | None:
+        """*outlook* as far as it goes: nothing is asked for that will not be used."""
+        if outlook is None or self.most is None or not isinstance(place.at, int):
+            return outlook
+        return replace(outlook, bound=place.at + outlook.step * (self.most - place.ordinal + 1))
+
+    def notice(self) -> Notice:
+        return Notice(
+            NoticeCode.PAGES_LEFT_OUT,
+            f"the fetch ended after {self.most} pages (max_pages), and there is a next one",
+            {"max_pages": self.most},
+        )

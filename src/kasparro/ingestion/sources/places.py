@@ -27,13 +27,15 @@ class Place:
     """A page to fetch. `ordinal` counts the pages of the complete fetch from 1.
 
     `full`: a page as large as asked for has been seen, so the source honours the size. `doubted`: the page before was shorter
-    than that, and this one is asked for only to make sure that it was the last.
+    than that, and this one is asked for only to make sure that it was the last. `seen`: the records of the pages before, where
+    the pages are counted.
     """
 
     at: Position
     ordinal: int = 1
     full: bool = False
     doubted: bool = False
+    seen: int = 0
 
     def step(self, at: Position) -> Place:
         return replace(self, at=at, ordinal=self.ordinal + 1, doubted=False)
@@ -41,16 +43,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A page as received: where from, with which headers, what was in it, and the bytes received for it."""
+    """A page as received: where from, with which headers, what was in it, and the bytes received for it.
+
+    `digest` is that of its records, by which a page is known again; `None` where there are none.
+    """
 
     url: URL
     headers: Mapping[str, str]
     envelope: Envelope
     size: int = 0
+    digest: bytes | None = None
 
     @property
     def count(self) -> int:
-        return len(self.envelope.elements)
+        return self.envelope.count
 
     @property
     def total(self) -> int | None:
@@ -67,10 +73,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Where pages can be foretold: *step* after the one before, and none from *end* on. `None`: the end is not known."""
+    """Where pages can be foretold: *step* after the one before, and none from *end* on. `None`: the end is not known.
+
+    From *bound* on none is wanted, whether there is one or not.
+    """
 
     step: int
     end: int | None
+    bound: int | None = None
 
 
 def _number(headers: Mapping[str, str], names: tuple[str, ...]) -> int | None:

@@ -32,7 +32,7 @@ def test_records_are_found_where_they_usually_are(body, found):
         (b'{"items": [1], "count": 5}', 5),
         (b'{"items": [1], "count": 1}', None),
         (b'{"items": [1], "meta": {"total": 0}}', 0),
-        (b'{"items": [1], "total": "5"}', None),
+        (b'{"items": [1], "total": "5"}', 5),
         (b'{"items": [1], "total": -1}', None),
         (b'{"items": [1], "total": null}', None),
         (b"[1]", None),

@@ -10,7 +10,7 @@ from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError
 from kasparro.ingestion.sources.envelope import EMPTY, Envelope
-from kasparro.ingestion.sources.fetching_ahead import BLIND, ROOM, FetchingAhead
+from kasparro.ingestion.sources.fetching_ahead import ROOM, UNPROVED, FetchingAhead
 from kasparro.ingestion.sources.json_records import Document
 from kasparro.ingestion.sources.places import Answer, Outlook, Place
 
@@ -31,9 +31,11 @@ class Pages:
         self.asked.append(at)
         return await self.answers.setdefault(at, asyncio.get_running_loop().create_future())
 
-    def give(self, at, envelope=FULL):
+    def give(self, at, envelope=FULL, content=None):
+        """Every page holds something else, unless *content* says what."""
         future = self.answers.setdefault(at, asyncio.get_running_loop().create_future())
-        future.set_result(Answer(URL(f"http://h.example/{at}"), {}, envelope))
+        digest = (content or str(at)).encode() if envelope.elements else None
+        future.set_result(Answer(URL(f"http://h.example/{at}"), {}, envelope, digest=digest))
 
     def fail(self, at):
         future = self.answers.setdefault(at, asyncio.get_running_loop().create_future())
@@ -41,9 +43,9 @@ class Pages:
 
 
 @asynccontextmanager
-async def fetching(concurrency):
+async def fetching(concurrency, known=frozenset()):
     pages = Pages()
-    async with FetchingAhead(pages.fetch, concurrency) as ahead:
+    async with FetchingAhead(pages.fetch, concurrency, known.__contains__) as ahead:
         yield pages, ahead
     assert all(future.done() for at, future in pages.answers.items() if at in pages.asked)
 
@@ -80,19 +82,50 @@ async def test_where_the_end_is_not_known_the_second_page_goes_out_alone_too():
         assert await waiting_for(pages, ahead, 2, UNKNOWN) == [2]
 
 
-async def test_where_the_end_is_not_known_two_more_than_the_one_waited_for_are_under_way():
+async def test_where_the_end_is_not_known_two_pages_are_under_way_the_one_waited_for_included():
     async with fetching(8) as (pages, ahead):
         await handed(pages, ahead, 2, UNKNOWN)
-        assert await waiting_for(pages, ahead, 3, UNKNOWN) == [3, *range(4, 4 + BLIND)]
+        assert await waiting_for(pages, ahead, 3, UNKNOWN) == list(range(3, 3 + UNPROVED))
+
+
+async def test_pages_that_came_early_with_something_new_make_room_for_as_many_more():
+    async with fetching(8) as (pages, ahead):
+        await handed(pages, ahead, 2, UNKNOWN)
+        pages.give(3)
+        pages.give(4)
+        await ahead.page(Place(3), UNKNOWN)
+        await idle()
+        assert await waiting_for(pages, ahead, 4, UNKNOWN) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("content", ["2", "3"])
+async def test_a_page_that_came_early_and_was_there_before_proves_nothing(content):
+    async with fetching(8, known={b"1", b"2"}) as (pages, ahead):
+        await handed(pages, ahead, 2, UNKNOWN)
+        pages.give(3, content="3")
+        pages.give(4, content=content)
+        await ahead.page(Place(3), UNKNOWN)
+        await idle()
+        known_now = await waiting_for(pages, ahead, 4, UNKNOWN)
+        assert known_now == ([4, 5] if content == "2" else [4, 5, 6])
 
 
 async def test_where_the_end_is_known_and_paging_works_as_many_as_declared_are_under_way():
     async with fetching(8) as (pages, ahead):
         await handed(pages, ahead, 1, Outlook(1, 100))
-        assert await waiting_for(pages, ahead, 2, Outlook(1, 100)) == [2, 3, 4]
+        assert await waiting_for(pages, ahead, 2, Outlook(1, 100)) == [2, 3]
     async with fetching(8) as (pages, ahead):
         await handed(pages, ahead, 2, Outlook(1, 100))
         assert await waiting_for(pages, ahead, 3, Outlook(1, 100)) == list(range(3, 11))
+
+
+async def test_nothing_is_asked_for_that_is_not_wanted_and_wanting_is_no_proof_that_it_is_there():
+    async with fetching(8) as (pages, ahead):
+        await handed(pages, ahead, 2, Outlook(1, 100, 5))
+        assert await waiting_for(pages, ahead, 3, Outlook(1, 100, 5)) == [3, 4]
+    async with fetching(8) as (pages, ahead):
+        await handed(pages, ahead, 2, Outlook(1, None, 50))
+        assert await waiting_for(pages, ahead, 3, Outlook(1, None, 50)) == [3, 4]
 
 
 @pytest.mark.parametrize("end", [2, 3, 4, 5])
@@ -110,10 +143,10 @@ async def test_an_end_once_known_is_not_moved_further_off():
 
 @pytest.mark.parametrize(("concurrency", "under_way"), [(1, [3]), (2, [3, 4]), (3, [3, 4, 5])])
 async def test_never_more_than_declared_are_under_way(concurrency, under_way):
-    for outlook in (UNKNOWN, Outlook(1, 100)):
+    for outlook, most in ((UNKNOWN, UNPROVED), (Outlook(1, 100), 100)):
         async with fetching(concurrency) as (pages, ahead):
             await handed(pages, ahead, 2, outlook)
-            assert await waiting_for(pages, ahead, 3, outlook) == under_way
+            assert await waiting_for(pages, ahead, 3, outlook) == under_way[:most]
 
 
 @pytest.mark.parametrize(("share", "under_way"), [(2, [3, 4, 5]), (1, [3, 4]), (0.9, [3])])
@@ -138,7 +171,7 @@ async def test_nothing_is_asked_for_beyond_a_page_that_came_early_and_leads_nowh
         await task
         task = asyncio.create_task(ahead.page(Place(4), UNKNOWN))
         await asyncio.gather(task, return_exceptions=True)
-        assert pages.asked == [1, 2, 3, 4, 5]
+        assert pages.asked == [1, 2, 3, 4]
 
 
 async def test_an_error_waits_for_its_turn():
@@ -154,17 +187,17 @@ async def test_an_error_waits_for_its_turn():
 
 async def test_what_was_foretold_wrongly_is_cancelled_and_nothing_is_foretold_any_more():
     async with fetching(4) as (pages, ahead):
-        for at in (0, 10):
+        for at in (0, 10, 20):
             pages.give(at)
             await ahead.page(Place(at), Outlook(10, 1000) if at else None)
-        assert pages.asked == [0, 10, 20, 30]
-        pages.give(17)
-        await ahead.page(Place(17), Outlook(7, 1000))
-        assert pages.answers[20].cancelled()
-        assert pages.answers[30].cancelled()
-        pages.give(24)
-        await ahead.page(Place(24), Outlook(7, 1000))
-        assert pages.asked == [0, 10, 20, 30, 17, 24]
+        assert pages.asked == [0, 10, 20, 30, 40, 50]
+        await idle()
+        pages.give(27)
+        await ahead.page(Place(27), Outlook(7, 1000))
+        assert [pages.answers[at].cancelled() for at in (30, 40, 50)] == [True] * 3
+        pages.give(34)
+        await ahead.page(Place(34), Outlook(7, 1000))
+        assert pages.asked == [0, 10, 20, 30, 40, 50, 27, 34]
 
 
 async def test_leaving_cancels_what_is_under_way_and_waits_for_its_end():

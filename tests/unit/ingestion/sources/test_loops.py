@@ -3,8 +3,14 @@ from __future__ import annotations
 import pytest
 
 from kasparro.core.errors import PaginationLoop
-from kasparro.ingestion.sources.loops import MOST_EMPTY, LoopWatch
+from kasparro.ingestion.sources.json_records import Flaw
+from kasparro.ingestion.sources.loops import MOST_EMPTY, LoopWatch, content_digest
 from kasparro.ingestion.sources.places import Place
+from kasparro.schemas.ingest import RejectReason
+
+
+def seen(watch, *elements, page=1):
+    return watch.see(Place(page, page), content_digest(elements))
 
 
 def test_a_place_may_be_entered_once():
@@ -15,20 +21,43 @@ def test_a_place_may_be_entered_once():
         watch.enter(Place("1", ordinal=5))
 
 
-def test_a_page_must_differ_from_the_one_before():
+def test_pages_that_differ_are_new_however_little_they_differ():
     watch = LoopWatch()
-    for elements in ([b"1", b"2"], [b"12"], [b"1"], [b"12"]):
-        watch.see(Place(1), elements)
-    with pytest.raises(PaginationLoop):
-        watch.see(Place(2), [b"12"])
+    for elements in ([b"1", b"2"], [b"12"], [b"1"], [b"1", b"2", b"3"], [b"2", b"1"]):
+        assert not seen(watch, *elements)
 
 
-def test_a_page_that_is_the_same_after_empty_ones_is_a_loop_and_empty_ones_are_not():
+@pytest.mark.parametrize("again", [[b"1"], [b"2"], [b"3"]])
+def test_two_pages_in_a_row_that_came_before_anywhere_are_a_circle(again):
     watch = LoopWatch()
-    watch.see(Place(1), [b"1"])
+    for element in (b"1", b"2", b"3"):
+        assert not seen(watch, element)
+    assert seen(watch, *again)
+    with pytest.raises(PaginationLoop, match="page 5 and the one before hold the same records"):
+        seen(watch, b"1", page=5)
+
+
+def test_one_page_that_came_before_may_be_chance():
+    watch = LoopWatch()
+    seen(watch, b"1")
+    for fresh in range(2, 50):
+        assert seen(watch, b"1")
+        assert not seen(watch, b"%d" % fresh)
+
+
+def test_empty_pages_do_not_break_a_circle_and_too_many_are_one():
+    watch = LoopWatch()
+    seen(watch, b"1")
+    assert seen(watch, b"1")
     for _ in range(MOST_EMPTY):
-        watch.see(Place(2), [])
+        assert not seen(watch)
     with pytest.raises(PaginationLoop, match="in a row are empty"):
-        watch.see(Place(3), [])
+        seen(watch)
     with pytest.raises(PaginationLoop, match="same records"):
-        watch.see(Place(3), [b"1"])
+        seen(watch, b"1")
+
+
+def test_what_is_no_json_counts_too():
+    flaws = [Flaw(text, RejectReason.INVALID_JSON, "") for text in (b'"NaN"', b'"Infinity"')]
+    assert content_digest([flaws[0]]) != content_digest([flaws[1]])
+    assert content_digest([]) is None

@@ -28,6 +28,13 @@ def test_a_plain_path_is_told_from_an_expression(text, names):
     assert compile_selector(text).names == names
 
 
+@pytest.mark.parametrize("text", ["a[]", "a.b[].c", "[].a", 'a[]."odd name"[].c'])
+def test_a_path_into_lists_is_neither(text):
+    selector = compile_selector(text)
+    assert selector.names is None
+    assert selector.flat is not None
+
+
 def test_a_plain_path_leads_to_the_text_as_received():
     assert compile_selector('a."odd name"').elements(ANSWER) == [b"1.10", b'{"z":1,"a":2}']
     assert compile_selector("a").part(ANSWER) == b'{"odd name": [1.10, {"z":1,"a":2} ]}'
