@@ -46,8 +46,7 @@
     └── EmbeddedServerError         the embedded PostgreSQL could not be started
 
 Bad data is not in this tree: a record that does not fit is a `Reject`, a value. Foreign exceptions are translated where the
-foreign library is called, always with `from`. Each class's docstring is its default message, each `code` is stable and
-documented in docs/errors.md.
+foreign library is called, with `from`. A class's docstring is its default message; each `code` is stable, and in docs/errors.md.
 """
 
 from __future__ import annotations
@@ -160,8 +159,7 @@ class PermanentSourceError(SourceError):
     """The source refuses, and asking again changes nothing."""
 
     code = "source_refused"
-    status: int | None = None
-    """The HTTP status that said so, where it was one."""
+    status: int | None = None  # of the HTTP answer that said so, where it was one
 
 
 class AuthenticationFailed(PermanentSourceError):
@@ -236,10 +234,8 @@ class LeaseHeld(RunError):
     code = "source_running"
 
     def __init__(self, source: str, holder: str, run_id: str | None, expires_at: datetime) -> None:
-        self.source = source
-        self.holder = holder
-        self.run_id = run_id
-        self.expires_at = expires_at
+        self.source, self.holder = source, holder
+        self.run_id, self.expires_at = run_id, expires_at
         super().__init__(
             f"source {source!r} is being ingested by {holder} (run {run_id})",
             hint=f"Wait for it to finish; if that process died, its lease ends at {expires_at:%H:%M:%S} UTC by itself",
@@ -286,8 +282,7 @@ class DatabasePaused(DatabaseUnavailable):
     """The database cannot be written to until somebody, or time, has changed that."""
 
     code = "database_paused"
-    advice: ClassVar[str] = "Nothing is lost; ingestion goes on by itself"
-    """What whoever waits is told."""
+    advice: ClassVar[str] = "Nothing is lost; ingestion goes on by itself"  # what whoever waits is told
 
 
 class StorageFull(DatabasePaused):
@@ -360,11 +355,9 @@ class InvalidCursor(RequestError):
     """The cursor is damaged, or not one of this version."""
 
     code = "invalid_cursor"
+    parameter = "cursor"
 
-    def __init__(
-        self, message: str | None = None, *, hint: str | None = None, parameter: str = "cursor"
-    ) -> None:
-        self.parameter = parameter
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or "Begin again without it")
 
 
@@ -386,8 +379,7 @@ class RateLimited(RequestError):
     code = "rate_limited"
 
     def __init__(self, message: str | None = None, *, retry_after: int, hint: str | None = None) -> None:
-        self.retry_after = retry_after
-        """Whole seconds."""
+        self.retry_after = retry_after  # whole seconds
         super().__init__(message, hint=hint)
 
 

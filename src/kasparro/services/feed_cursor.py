@@ -45,14 +45,20 @@ def read_position(text: str, query: RecordQuery, parameter: str) -> FeedPosition
     """Where *text* says to go on. Raises `InvalidCursor` when it is damaged or belongs to other filters."""
     content = _content(text)
     if content is None or not all(_is_place(place) for place in content.places.values()):
-        raise InvalidCursor(parameter=parameter)
+        raise _refused(parameter)
     if content.query != query.fingerprint():
-        raise InvalidCursor(
+        raise _refused(
+            parameter,
             "this cursor belongs to other filters",
-            hint="Send it with the filters it came with, or begin again without it",
-            parameter=parameter,
+            "Send it with the filters it came with, or begin again without it",
         )
     return FeedPosition(content.whole, {name: Place(*place) for name, place in content.places.items()})
+
+
+def _refused(parameter: str, message: str | None = None, hint: str | None = None) -> InvalidCursor:
+    error = InvalidCursor(message, hint=hint)
+    error.parameter = parameter
+    return error
 
 
 def _content(text: str) -> Content | None:
