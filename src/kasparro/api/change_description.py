@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from kasparro.api.query_description import QUERY_PARAMETERS
 from kasparro.services.change_text import MOST_CHANGES, USUAL_CHANGES
+from kasparro.services.feed_cursor import LONGEST
 from kasparro.services.query_text import DIRECTIVES
 
 SINCE: Final[dict[str, Any]] = {
@@ -13,7 +14,7 @@ SINCE: Final[dict[str, Any]] = {
     "in": "query",
     "required": False,
     "description": "Go on behind an answer: its `next_since`. `now`: only what comes from now on. Left out: from the beginning",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "maxLength": LONGEST},
     "example": "now",
 }
 LIMIT: Final[dict[str, Any]] = {
@@ -22,13 +23,15 @@ LIMIT: Final[dict[str, Any]] = {
     "required": False,
     "description": "Most changes in the answer",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CHANGES, "default": USUAL_CHANGES},
+    "example": USUAL_CHANGES,
 }
 LAST_EVENT_ID: Final[dict[str, Any]] = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
     "description": "The last `id` that a stream told before it broke; it wins over `since`. Browsers send it by themselves",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "maxLength": LONGEST},
+    "example": "ZkKcJ0x1",
 }
 
 

@@ -234,8 +234,7 @@ class LeaseHeld(RunError):
     code = "source_running"
 
     def __init__(self, source: str, holder: str, run_id: str | None, expires_at: datetime) -> None:
-        self.source, self.holder = source, holder
-        self.run_id, self.expires_at = run_id, expires_at
+        self.source, self.holder, self.run_id, self.expires_at = source, holder, run_id, expires_at
         super().__init__(
             f"source {source!r} is being ingested by {holder} (run {run_id})",
             hint=f"Wait for it to finish; if that process died, its lease ends at {expires_at:%H:%M:%S} UTC by itself",

@@ -41,13 +41,23 @@ PARAMETERS: Final[list[dict[str, Any]]] = [
         "required": False,
         "description": description,
         "schema": {"type": "string", "enum": [one.value for one in kind], "default": default.value},
+        "example": default.value,
     }
     for name, (kind, default, description) in OWN.items()
 ]
+EXAMPLES: Final = {
+    ExportFormat.NDJSON: '{"id" : 3, "title" : "Schaumburg Regional"}\n',
+    ExportFormat.CSV: 'id,title\r\n3,"Schaumburg Regional"\r\n',
+    ExportFormat.PARQUET: "PAR1",
+    ExportFormat.ARROW: "",
+}
 FILES: Final[dict[str, Any]] = {
     "description": "The file; cut off where the database failed meanwhile",
     "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
-    "content": {media.partition(";")[0]: {"schema": {"type": "string"}} for media in MEDIA_TYPES.values()},
+    "content": {
+        media.partition(";")[0]: {"schema": {"type": "string"}, "example": EXAMPLES[form]}
+        for form, media in MEDIA_TYPES.items()
+    },
 }
 
 
