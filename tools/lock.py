@@ -34,7 +34,7 @@ def compile_lock(name: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    compile_lock("dev", "--extra", "embedded", "--group", "dev", PROJECT, BUILD)
+    compile_lock("dev", "--extra", "embedded", "--extra", "parquet", "--group", "dev", PROJECT, BUILD)
     compile_lock("run", "--extra", "embedded", "-c", "requirements/dev.lock", PROJECT, BUILD)
     compile_lock("production", "-c", "requirements/dev.lock", PROJECT, BUILD)
     compile_lock("installer", "requirements/installer.in")

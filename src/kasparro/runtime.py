@@ -13,11 +13,14 @@ from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.ingestion.ports import Facilities
+from kasparro.services.export import ExportService
 from kasparro.services.ingestion import DataIngestionService
 from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
+from kasparro.storage.changes import Changes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
+from kasparro.storage.exports import Exports
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
 from kasparro.storage.limits import PostgresLimits
@@ -39,6 +42,8 @@ class Runtime:
     writer: Database
     ingestion: DataIngestionService
     dataset: Dataset
+    changes: Changes
+    export: ExportService
     lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
@@ -58,6 +63,7 @@ async def open_runtime(
     await (schema.upgrade(url) if migrate else schema.check(url))
     database = Database(url, PoolOptions.for_reading(settings))
     writer = Database(url, PoolOptions.for_ingesting(settings))
+    exporter = Database(url, PoolOptions.for_exporting(settings))
     jobs = JobQueue(url)
     try:
         yield Runtime(
@@ -68,6 +74,8 @@ async def open_runtime(
             writer=writer,
             ingestion=ingestion_service(catalog, settings, writer),
             dataset=Dataset(database),
+            changes=Changes(database),
+            export=ExportService(Exports(exporter)),
             lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
@@ -76,6 +84,7 @@ async def open_runtime(
         )
     finally:
         await jobs.close()
+        await exporter.close()
         await writer.close()
         await database.close()
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from kasparro.api.exchange import Exchange, exchange_of
+from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.api.metrics import Metrics
 from kasparro.runtime import Runtime
@@ -37,6 +38,11 @@ async def _scrape(request: Request) -> Scrape:
     return scrape
 
 
+async def _feed(request: Request) -> Feed:
+    feed: Feed = request.app.state.feed
+    return feed
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -45,3 +51,4 @@ TheRuntime = Annotated[Runtime, Depends(_runtime)]
 TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
 TheScrape = Annotated[Scrape, Depends(_scrape)]
+TheFeed = Annotated[Feed, Depends(_feed)]

@@ -61,6 +61,15 @@ UNHEALTHY: Final = HEALTH | {
     "detail": "database_unavailable",
 }
 
+CHANGES: Final[dict[str, Any]] = {
+    "request_id": REQUEST_ID,
+    "next_since": "ZkKcJ0x1",
+    "more": False,
+    "api_latency_ms": 3.1,
+    "changes": [
+        {"op": "upsert", "source": "airports", "version": 7, "id": 3, "source_id": "06C", "record": RECORD}
+    ],
+}
 ANSWERS: Final[dict[str, Any]] = {
     "get_index": {
         "name": "kasparro",
@@ -75,6 +84,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "# TYPE kasparro_database_up gauge\n"
         "kasparro_database_up 1.0\n"
     ),
+    "list_changes": CHANGES,
     "list_records": {
         "request_id": REQUEST_ID,
         "total_count": 1458,

@@ -16,6 +16,7 @@ from kasparro import __version__
 from kasparro.api.access import Access, Verifier
 from kasparro.api.bounds import Bounds
 from kasparro.api.dependencies import Scrape
+from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.api.key_ring import KeyRing
 from kasparro.api.limits import Failures, Limiter
@@ -23,7 +24,20 @@ from kasparro.api.metrics import Metrics
 from kasparro.api.middleware import ExchangeMiddleware
 from kasparro.api.openapi import TAGS, DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
-from kasparro.api.routes import checkpoints, data, docs, etl, health, index, lineage, runs, sources, stats
+from kasparro.api.routes import (
+    changes,
+    checkpoints,
+    data,
+    docs,
+    etl,
+    export,
+    health,
+    index,
+    lineage,
+    runs,
+    sources,
+    stats,
+)
 from kasparro.api.routes import metrics as metrics_route
 from kasparro.api.security import Door, Guard
 from kasparro.api.signing_keys import SigningKeys
@@ -35,7 +49,21 @@ from kasparro.runtime import Runtime
 from kasparro.storage.api_keys import ApiKeys
 from kasparro.storage.measurements import Measurements
 
-ROUTERS = (index, health, data, lineage, stats, runs, checkpoints, sources, etl, metrics_route, docs)
+ROUTERS = (
+    index,
+    health,
+    changes,
+    export,
+    data,
+    lineage,
+    stats,
+    runs,
+    checkpoints,
+    sources,
+    etl,
+    metrics_route,
+    docs,
+)
 
 SIDE_POOL: Final = PoolOptions(
     size=1, overflow=1, checkout=1.0, statement=2.0, lock=1.0, name="kasparro-side"
@@ -68,6 +96,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         settings.requests_per_minute,
     )
     health = HealthCheck(runtime.url, _watched(runtime))
+    feed = Feed(runtime.changes, runtime.url)
     app = DescribedApi(
         title="Kasparro",
         version=__version__,
@@ -75,7 +104,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
-        lifespan=_closing(health, ring, limiter, side),
+        lifespan=_closing(feed, health, ring, limiter, side),
         middleware=_middleware(settings, door, metrics),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
@@ -84,6 +113,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.health = health
     app.state.scrape = Scrape(metrics, Measurements(side))
+    app.state.feed = feed
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)

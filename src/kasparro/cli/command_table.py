@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "serve": "Serve the API alone.",
     "worker": "Execute queued and scheduled runs, until it is told to stop.",
     "sources": "The declared sources: list them, check one, preview what its records become, draft a new one.",
+    "export": "Export records as NDJSON, CSV, Parquet or an Arrow stream.",
     "limits": "How the limits of the sources stand: budgets used, rests asked for, failures in a row.",
     "runs": "The history of runs.",
     "checkpoints": "Where each source stands.",

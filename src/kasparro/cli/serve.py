@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Annotated
 
 import structlog
 import typer
+from fastapi import FastAPI
 from uvicorn.loops.auto import auto_loop_factory
 
 from kasparro.api.access import OPEN_PATHS
@@ -60,4 +62,15 @@ async def serve_api(runtime: Runtime, listener: socket.socket, stop: Stop) -> No
 
     settings = runtime.settings
     limits = ServerLimits(settings.max_connections, settings.request_receipt_seconds, OPEN_PATHS)
-    await serve_http(create_app(runtime), listener, stop.event, announce, limits)
+    application = create_app(runtime)
+    ending = asyncio.create_task(_end_streams(application, stop.event))
+    try:
+        await serve_http(application, listener, stop.event, announce, limits)
+    finally:
+        ending.cancel()
+
+
+async def _end_streams(application: FastAPI, stop: asyncio.Event) -> None:
+    """Those who stream wait for what comes next, and would be waited for."""
+    await stop.wait()
+    application.state.feed.end()

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     jwt_leeway_seconds: float = Field(30.0, ge=0, le=600)
     environment: str = "development"
 
+    export_concurrency: int = Field(2, ge=1, le=100)
+    export_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
+
     # logs
     log_level: str = "INFO"
     log_format: str = "auto"

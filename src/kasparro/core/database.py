@@ -97,6 +97,18 @@ class PoolOptions:
         )
 
     @classmethod
+    def for_exporting(cls, settings: Settings) -> PoolOptions:
+        """A few, and whoever comes when they are busy is told at once; each may take its time."""
+        return cls(
+            size=0,
+            overflow=settings.export_concurrency,
+            checkout=0.1,
+            statement=settings.export_timeout_seconds,
+            lock=settings.db_lock_timeout_seconds,
+            name="kasparro-export",
+        )
+
+    @classmethod
     def for_ingesting(cls, settings: Settings) -> PoolOptions:
         """A pool of its own: slow reads cannot starve a load, nor a load the reads."""
         return cls(

@@ -2,7 +2,8 @@
 
     KasparroError
     ├── ConfigurationError          fix the configuration; nothing was fetched (exit code 2)
-    │   └── NotSupportedYet         declared, understood, and not delivered yet
+    │   ├── NotSupportedYet         declared, understood, and not delivered yet
+    │   └── ExtraMissing            install the optional dependency that the hint names
     ├── SourceError                 the source did not deliver
     │   ├── TransientSourceError    try the request again, not before `retry_after`
     │   ├── SourceParked            the run ends here and goes on at `resume_at`
@@ -45,8 +46,7 @@
     └── EmbeddedServerError         the embedded PostgreSQL could not be started
 
 Bad data is not in this tree: a record that does not fit is a `Reject`, a value. Foreign exceptions are translated where the
-foreign library is called, always with `from`. Each class's docstring is its default message, each `code` is stable and
-documented in docs/errors.md.
+foreign library is called, with `from`. A class's docstring is its default message; each `code` is stable, and in docs/errors.md.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ class NotSupportedYet(ConfigurationError):
     code = "not_supported_yet"
 
 
+class ExtraMissing(ConfigurationError):
+    """What this needs is not installed."""
+
+    code = "extra_missing"
+
+
 class SourceError(KasparroError):
     """The source did not deliver."""
 
@@ -153,8 +159,7 @@ class PermanentSourceError(SourceError):
     """The source refuses, and asking again changes nothing."""
 
     code = "source_refused"
-    status: int | None = None
-    """The HTTP status that said so, where it was one."""
+    status: int | None = None  # of the HTTP answer that said so, where it was one
 
 
 class AuthenticationFailed(PermanentSourceError):
@@ -229,10 +234,7 @@ class LeaseHeld(RunError):
     code = "source_running"
 
     def __init__(self, source: str, holder: str, run_id: str | None, expires_at: datetime) -> None:
-        self.source = source
-        self.holder = holder
-        self.run_id = run_id
-        self.expires_at = expires_at
+        self.source, self.holder, self.run_id, self.expires_at = source, holder, run_id, expires_at
         super().__init__(
             f"source {source!r} is being ingested by {holder} (run {run_id})",
             hint=f"Wait for it to finish; if that process died, its lease ends at {expires_at:%H:%M:%S} UTC by itself",
@@ -279,8 +281,7 @@ class DatabasePaused(DatabaseUnavailable):
     """The database cannot be written to until somebody, or time, has changed that."""
 
     code = "database_paused"
-    advice: ClassVar[str] = "Nothing is lost; ingestion goes on by itself"
-    """What whoever waits is told."""
+    advice: ClassVar[str] = "Nothing is lost; ingestion goes on by itself"  # what whoever waits is told
 
 
 class StorageFull(DatabasePaused):
@@ -356,7 +357,7 @@ class InvalidCursor(RequestError):
     parameter = "cursor"
 
     def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint or "Begin again without a cursor")
+        super().__init__(message, hint=hint or "Begin again without it")
 
 
 class NotAuthenticated(RequestError):
@@ -377,8 +378,7 @@ class RateLimited(RequestError):
     code = "rate_limited"
 
     def __init__(self, message: str | None = None, *, retry_after: int, hint: str | None = None) -> None:
-        self.retry_after = retry_after
-        """Whole seconds."""
+        self.retry_after = retry_after  # whole seconds
         super().__init__(message, hint=hint)
 
 

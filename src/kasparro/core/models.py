@@ -114,6 +114,13 @@ class NormalizedData(Base):
         UniqueConstraint("source", "source_id"),
         Index(None, "source", "id"),
         Index(None, "created_at"),
+        Index(
+            None,
+            "source",
+            "version",
+            postgresql_using="brin",
+            postgresql_with={"pages_per_range": 16, "autosummarize": "on"},
+        ),
     )
 
     id: Mapped[int] = big_serial("normalized_data")

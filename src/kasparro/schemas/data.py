@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from kasparro.schemas.changes import ChangeOp
 from kasparro.schemas.ingest import RunStatus
 from kasparro.schemas.query import Count, SearchMode
 
@@ -109,6 +110,27 @@ class PaginatedResponse(Answer):
         None, description="Only with `facets`: the most frequent values"
     )
     search: SearchedHow | None = Field(None, description="Only with `q`")
+
+
+class ChangeEvent(Answer):
+    """A change of one record, or of what can be told of a source. An event of a stream has the same as its data."""
+
+    op: ChangeOp
+    source: str
+    version: int | None = Field(None, description="The dataset version of the source that made the change")
+    id: int | None = Field(None, description="The dataset's own id of the record")
+    source_id: str | None = None
+    record: StoredRecord | SparseRecord | None = Field(
+        None, description="With `upsert`: the record as it is now"
+    )
+
+
+class ChangesResponse(Answer):
+    request_id: str
+    next_since: str = Field(description="The `since` that goes on behind these changes; never null")
+    more: bool = Field(description="There are others already; otherwise ask again later")
+    api_latency_ms: float
+    changes: list[ChangeEvent]
 
 
 class RunSummary(Answer):

@@ -65,7 +65,7 @@ def page_statement(query: RecordQuery, mode: SearchMode = SearchMode.WORDS) -> S
         FROM (SELECT {_total(query, search, binder)} AS records, {_facets(query, rows, binder)} AS facets,
                      {SOURCES if search else "NULL"} AS sources) AS total
         LEFT JOIN (
-            SELECT p.id, p.source, CASE WHEN {READABLE} THEN {_record(query, mode, binder)} END AS record, p.keys,
+            SELECT p.id, p.source, CASE WHEN {READABLE} THEN {record_json(query, mode, binder)} END AS record, p.keys,
                    row_number() OVER () AS place
             FROM ({page}) AS p {shown}
         ) AS page ON true
@@ -104,7 +104,7 @@ def _limit(query: RecordQuery, binder: Binder) -> str:
 
 def _rows_of(query: RecordQuery, search: Search | None, binder: Binder) -> str:
     """FROM and WHERE of all records that match."""
-    where = _where(query, binder)
+    where = where_of(query, binder)
     if search is None:
         return f"FROM normalized_data AS n WHERE {where}"
     return f"FROM normalized_data AS n, {search.hits} WHERE d.record_id = n.id AND {where}"
@@ -124,7 +124,7 @@ def estimate_statement(query: RecordQuery, mode: SearchMode) -> Statement:
 
 def record_statement(record_id: int) -> Statement:
     binder = Binder()
-    record = _record(RecordQuery(), SearchMode.WORDS, binder)
+    record = record_json(RecordQuery(), SearchMode.WORDS, binder)
     text = f"""
         SELECT NULL, NULL, NULL, p.id, p.source, CASE WHEN {READABLE} THEN {record} END, NULL
         FROM normalized_data AS p WHERE p.id = {binder.bind(record_id, "bigint")}
@@ -139,7 +139,7 @@ def counted(query: RecordQuery) -> Count:
     return query.count
 
 
-def _where(query: RecordQuery, binder: Binder) -> str:
+def where_of(query: RecordQuery, binder: Binder) -> str:
     """The conditions; a single source is asked for in the way that its index is used, see `only_source`."""
     if query.source is None:
         return all_of(query.where, binder)
@@ -185,7 +185,7 @@ def _facet(query: RecordQuery, facet: Field, rows: str, binder: Binder) -> str:
         FROM ({counts} ORDER BY 2 DESC, 1 LIMIT {FACET_VALUES}) AS f)"""
 
 
-def _record(query: RecordQuery, mode: SearchMode, binder: Binder) -> str:
+def record_json(query: RecordQuery, mode: SearchMode, binder: Binder) -> str:
     """The text of a record's JSON object, with the fields asked for."""
     pairs = [f"{_name(field, binder)}, {_json(field, binder)}" for field in query.fields or EVERY_FIELD]
     if query.search is not None and mode is SearchMode.WORDS:

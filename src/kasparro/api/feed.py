@@ -1,0 +1,261 @@
+"""The live feed of one process: one listener wakes it, each change is read once for all who ask for the same, and sent to each.
+
+    NOTIFY -> Feed -> Channel (one for each query: reads the head) -> Subscription (a bounded buffer) -> stream
+
+A stream that is behind reads by itself until it has caught up, then takes what its channel reads. In between it holds nothing of
+the database. `api.routes.changes` opens streams; `api.main` makes the feed and closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from kasparro.api.change_events import HEARTBEAT, event_bytes, opening_bytes
+from kasparro.core.clock import monotonic
+from kasparro.core.errors import StorageError
+from kasparro.schemas.changes import Changed, ChangeOp, FeedPosition, Place
+from kasparro.schemas.query import INT64_MAX, RecordQuery
+from kasparro.storage.changes import Changes
+from kasparro.storage.dataset_notices import listen
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 100
+"""Changes that are read at once."""
+MOST_PENDING: Final = 32
+"""Batches that wait for one client."""
+READERS: Final = 4
+"""Connections that the feed uses at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedTiming:
+    """Seconds."""
+
+    heartbeat: float = 15.0
+    poll: float = 2.0
+    """How often the database is asked while nobody tells: the listener's connection is lost."""
+    lifetime: float = 900.0
+    """A stream ends then, and its client, going on with another, shows its key again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a channel read, and the same as events for a stream that was at its beginning."""
+
+    changed: Changed
+    events: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """What a channel has for one stream, whose task is cancelled when it does not take it fast enough."""
+
+    task: asyncio.Task[None] | None
+    pending: deque[Batch] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, batch: Batch) -> bool:
+        """Say whether there was room for it."""
+        if len(self.pending) < MOST_PENDING:
+            self.pending.append(batch)
+            self.arrived.set()
+            return True
+        log.warning("feed.slow_consumer_dropped", pending=len(self.pending))
+        self.pending.clear()
+        if self.task is not None:
+            self.task.cancel()
+        return False
+
+
+class Channel:
+    """Follows the head for every stream that asks for the same, from where the first of them was."""
+
+    def __init__(self, feed: Feed, query: RecordQuery, position: FeedPosition) -> None:
+        self.query = query
+        self.subscriptions: set[Subscription] = set()
+        self.woken = asyncio.Event()
+        self._feed = feed
+        self._position = position
+        self._task = asyncio.create_task(self._run(), name="channel of the feed")
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except StorageError as error:
+                log.warning("feed.not_read", code=error.code, reason=str(error))
+                await asyncio.sleep(self._feed.timing.poll)
+            else:
+                await self.woken.wait()
+
+    async def _read(self) -> None:
+        """Read up to the head, and hand out what there is."""
+        more = True
+        while more:
+            self.woken.clear()
+            changed = await self._feed.read(self.query, self._position)
+            if changed.before != changed.after:
+                self._hand_out(Batch(changed, event_bytes(self.query, changed)))
+            self._position, more = changed.after, changed.more
+
+    def _hand_out(self, batch: Batch) -> None:
+        self.subscriptions -= {one for one in self.subscriptions if not one.offer(batch)}
+
+
+class Feed:
+    """The streams of this process, and what wakes them."""
+
+    def __init__(self, changes: Changes, url: str, timing: FeedTiming | None = None) -> None:
+        self.timing = timing or FeedTiming()
+        self._changes = changes
+        self._url = url
+        self._readers = asyncio.Semaphore(READERS)
+        self._channels: dict[tuple[RecordQuery, bool], Channel] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self._ended = False
+
+    async def read(self, query: RecordQuery, position: FeedPosition) -> Changed:
+        async with self._readers:
+            return await self._changes.read(query, position, BATCH)
+
+    async def stream(self, query: RecordQuery, first: Changed) -> AsyncGenerator[bytes, None]:
+        """Events: *first*, which was read already, then what follows, until the client goes or the feed ends."""
+        ends = monotonic() + self.timing.lifetime
+        yield opening_bytes(query, first.before)
+        try:
+            position = first.before
+            async for changed in self._up_to_head(query, first):
+                yield event_bytes(query, changed)
+                position = changed.after
+            channel = self._channel(query, position)
+            subscription = Subscription(asyncio.current_task())
+            channel.subscriptions.add(subscription)
+            try:
+                async for part in self._follow(query, position, subscription, ends):
+                    yield part
+            finally:
+                await self._leave(channel, subscription)
+        except StorageError as error:  # the client asks again, and hears of it then if it lasts
+            log.warning("feed.stream_ended", code=error.code, reason=str(error))
+
+    def end(self) -> None:
+        """Let every stream come to its end."""
+        self._ended = True
+        for channel in self._channels.values():
+            for subscription in channel.subscriptions:
+                subscription.arrived.set()
+
+    async def close(self) -> None:
+        self.end()
+        for channel in list(self._channels.values()):
+            await channel.close()
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait((self._listener,))
+
+    async def _up_to_head(self, query: RecordQuery, changed: Changed) -> AsyncGenerator[Changed, None]:
+        """*changed*, and what there is behind it."""
+        yield changed
+        while changed.more and not self._ended:
+            changed = await self.read(query, changed.after)
+            yield changed
+
+    async def _follow(
+        self, query: RecordQuery, position: FeedPosition, subscription: Subscription, ends: float
+    ) -> AsyncGenerator[bytes, None]:
+        """What a channel hands out, behind *position*. The channel may be ahead of that, so first of all there is a look."""
+        look = True
+        while not self._ended and monotonic() < ends:
+            if look:
+                async for changed in self._up_to_head(query, await self.read(query, position)):
+                    position = changed.after
+                    yield event_bytes(query, changed)
+                look = False
+            elif not subscription.pending:
+                if not await self._arrived(subscription, ends):
+                    yield HEARTBEAT
+            else:
+                batch = subscription.pending.popleft()
+                if batch.changed.before == position:
+                    position = batch.changed.after
+                    yield batch.events
+                elif (rest := rest_of(batch.changed, position)) is not None:
+                    position = rest.after
+                    yield event_bytes(query, rest)
+                else:
+                    look = True
+
+    async def _arrived(self, subscription: Subscription, ends: float) -> bool:
+        """Wait for something to arrive, but not for longer than a heartbeat."""
+        subscription.arrived.clear()
+        try:
+            async with asyncio.timeout(min(self.timing.heartbeat, max(ends - monotonic(), 0))):
+                await subscription.arrived.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _channel(self, query: RecordQuery, position: FeedPosition) -> Channel:
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen(), name="listener of the feed")
+        key = (query, position.whole)
+        if key not in self._channels:
+            self._channels[key] = Channel(self, query, position)
+        return self._channels[key]
+
+    async def _leave(self, channel: Channel, subscription: Subscription) -> None:
+        channel.subscriptions.discard(subscription)
+        if not channel.subscriptions:
+            self._channels = {key: one for key, one in self._channels.items() if one is not channel}
+            await channel.close()
+
+    async def _listen(self) -> None:
+        """Wake the channels when a commit is told; while nobody can tell, every few seconds."""
+        while True:
+            try:
+                await listen(self._url, self._wake)
+            except StorageError as error:
+                log.warning("feed.listener_lost", code=error.code, reason=str(error))
+            await asyncio.sleep(self.timing.poll)
+            self._wake(None)
+
+    def _wake(self, source: str | None) -> None:
+        for channel in self._channels.values():
+            if source is None or channel.query.source in {None, source}:
+                channel.woken.set()
+
+
+def rest_of(changed: Changed, position: FeedPosition) -> Changed | None:
+    """What of *changed* is behind *position*, which may lie within it in some sources and behind it in others.
+
+    None where that cannot be told: a source began, ended or began anew in between, or is gone through for the first time.
+    """
+    before, here, after = changed.before.places, position.places, changed.after.places
+    if not before.keys() == here.keys() == after.keys():
+        return None
+    if any(change.op in {ChangeOp.RESET, ChangeOp.GAP} for change in changed.changes):
+        return None
+    for source in here:
+        several = (before[source], here[source], after[source])
+        if any(place.walking for place in several) or len({place.epoch for place in several}) > 1:
+            return None
+        if _order(here[source]) < _order(before[source]):
+            return None
+    rest = [c for c in changed.changes if c.place and _order(c.place) > _order(here[c.source])]
+    furthest = {source: max(here[source], after[source], key=_order) for source in here}
+    return Changed(position, rest, FeedPosition(position.whole, furthest), changed.more)
+
+
+def _order(place: Place) -> tuple[int, int]:
+    return place.version, INT64_MAX if place.id is None else place.id

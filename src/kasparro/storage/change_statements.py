@@ -1,0 +1,92 @@
+"""What a follower is told of one source, as SQL: the records as of a version, by id, or what changed between versions.
+
+`storage.changes` runs it. The first is served by the index on (source, id), the second by the small one on (source, version),
+which knows between which versions each few pages of the table are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kasparro.schemas.changes import Place
+from kasparro.schemas.query import RecordQuery, SearchMode, conditions_of
+from kasparro.storage.query_conditions import all_of
+from kasparro.storage.query_fields import Binder
+from kasparro.storage.query_page import READABLE, Statement, record_json
+from kasparro.storage.reading import only_source
+
+
+class ChangeColumns(NamedTuple):
+    """`met`: whether the record is among what is asked for. `record` is null otherwise, and where what is stored is no record."""
+
+    id: int
+    source_id: str
+    version: int
+    met: bool
+    record: str | None
+
+
+def heads_statement(query: RecordQuery) -> Statement:
+    """Where each source is, of those that the filters let through by name."""
+    binder = Binder()
+    named = [one for one in query.where if all(c.field.name == "source" for c in conditions_of((one,)))]
+    text = f"""
+        SELECT n.source, n.id, n.version FROM etl_checkpoint AS n WHERE {all_of(named, binder)} ORDER BY n.source
+    """
+    return Statement(text, binder.values)
+
+
+def walk_bound_statement(source: str, place: Place, most: int) -> Statement:
+    """The id up to which a walk goes at once, *most* records further; none when there are fewer."""
+    binder = Binder()
+    text = f"""
+        SELECT n.id FROM normalized_data AS n
+        WHERE {only_source("n.source", binder.bind(source, "text"))} AND {_behind(source, place, binder)}
+        ORDER BY n.source, n.id LIMIT 1 OFFSET {most - 1}
+    """
+    return Statement(text, binder.values)
+
+
+def walk_statement(query: RecordQuery, source: str, place: Place, bound: int | None, limit: int) -> Statement:
+    """Records as of the place's version. Those that changed since come later, with their change."""
+    binder = Binder()
+    within = f"{_behind(source, place, binder)} AND n.version <= {binder.bind(place.version, 'bigint')}"
+    if bound is not None:
+        within += f" AND n.id <= {binder.bind(bound, 'bigint')}"
+    return _statement(query, source, within, "p.met", "p.source, p.id", limit, binder)
+
+
+def window_statement(query: RecordQuery, source: str, place: Place, last: int, limit: int) -> Statement:
+    """What changed behind *place* up to the version *last*. A record that changed and is not asked for may have been before."""
+    binder = Binder()
+    version, end = binder.bind(place.version, "bigint"), binder.bind(last, "bigint")
+    if place.id is None:
+        within = f"n.version > {version} AND n.version <= {end}"
+    else:
+        within = (
+            f"n.version >= {version} AND n.version <= {end}"
+            f" AND (n.version, n.id) > ({version}, {binder.bind(place.id, 'bigint')})"
+        )
+    told = "(p.met OR p.updated_at > p.created_at)"
+    return _statement(query, source, within, told, "p.version, p.id", limit, binder)
+
+
+def _statement(
+    query: RecordQuery, source: str, within: str, told: str, order: str, limit: int, binder: Binder
+) -> Statement:
+    record = record_json(query, SearchMode.WORDS, binder)
+    met = all_of(query.where, binder)
+    text = f"""
+        SELECT p.id, p.source_id, p.version, p.met, CASE WHEN p.met AND {READABLE} THEN {record} END
+        FROM (
+            SELECT n.id, n.source, n.source_id, n.data, n.created_at, n.updated_at, n.version, ({met}) IS TRUE AS met
+            FROM normalized_data AS n
+            WHERE {only_source("n.source", binder.bind(source, "text"))} AND {within}
+        ) AS p
+        WHERE {told} ORDER BY {order} LIMIT {binder.bind(limit, "bigint")}
+    """
+    return Statement(text, binder.values)
+
+
+def _behind(source: str, place: Place, binder: Binder) -> str:
+    return f"(n.source, n.id) > ({binder.bind(source, 'text')}, {binder.bind(place.id, 'bigint')})"
