@@ -26,13 +26,14 @@ from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.large_answers import HandOn, Part
-from kasparro.ingestion.sources.loops import LoopWatch, content_digest
+from kasparro.ingestion.sources.loops import LoopWatch, page_digest
 from kasparro.ingestion.sources.pagination import Bound, paging_of
 from kasparro.ingestion.sources.paging import Paging
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
@@ -71,6 +72,8 @@ class ApiPages:
         self._redact = self._access.redact
         self._bound = Bound(declaration.pagination)
         self._reader = AnswerReader(declaration, self._redact)
+        # A parent's key is the same in all its records, and is not yet in them here.
+        self._identify = identifier(declaration.model_copy(update={"parent": None}))
         self._limiter = limiter_of(declaration.rate_limit)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._pause = Pause()
@@ -185,7 +188,7 @@ class ApiPages:
         log.warning(
             "cursor.not_understood", source=self._declared.name, pagination=self._declared.pagination.type
         )
-        return self._first(paging_of(self._declared.pagination, self._access.credentials))
+        return self._first(paging)
 
     def _first(self, paging: Paging) -> Place:
         return replace(paging.first(), full=self._habits.honours_size)
@@ -221,7 +224,7 @@ class ApiPages:
             response = await client.fetch(replace(request, large=large))
         with translated(self._place(response.url), self._redact):
             envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
-        digest = envelope.digest or content_digest(envelope.elements)
+        digest = envelope.digest or page_digest(envelope.elements, self._identify)
         return Answer(response.url, response.headers, envelope, response.received, digest)
 
     def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
@@ -239,8 +242,8 @@ class ApiPages:
     def _outlook(
         self, paging: Paging, following: Place | None, answer: Answer, *, repeated: bool
     ) -> Outlook | None:
-        """Behind a page that came before, nothing is foretold."""
-        if following is None or repeated:
+        """Behind a page that came before, and behind an empty one, nothing is foretold."""
+        if following is None or repeated or not answer.count:
             return None
         outlook = self._bound.outlook(following, paging.outlook(following, answer))
         return outlook if self._blindly or outlook is None or outlook.end is not None else None

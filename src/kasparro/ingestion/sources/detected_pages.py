@@ -30,7 +30,8 @@ class Detected:
         self._news: list[Notice] = []
 
     def first(self) -> Place:
-        """As the source is declared: nothing is added to the first request, as nobody knows what."""
+        """As the source is declared: nothing is added to the first request, as nobody knows what. Its answer decides anew."""
+        self._found, self._paging = None, Single()
         return Place(None)
 
     def request(self, target: Target, at: Position) -> Request:
@@ -39,8 +40,9 @@ class Detected:
     def after(self, place: Place, answer: Answer) -> Place | None:
         if self._found is not None:
             return self._paging.after(place, answer)
-        self._decide(detected(answer) or NoPagination())
-        self._news.append(_notice(self._found, answer))
+        found = detected(answer) or NoPagination()
+        self._decide(found)
+        self._news.append(_notice(found, answer))
         return self._paging.after(self._paging.first(), answer)
 
     def _decide(self, found: Pagination) -> None:
@@ -53,14 +55,17 @@ class Detected:
         return self._paging.beyond_end(place)
 
     def cursor(self, place: Place) -> Cursor:
-        return {_KEPT: _declaration(self._found), **self._paging.cursor(place)}
+        """Within a large first page nothing is decided yet."""
+        found = None if self._found is None else _declaration(self._found)
+        return {_KEPT: found, **self._paging.cursor(place)}
 
     def place(self, cursor: Cursor) -> Place | None:
         """The place, with the decision that was taken when it was found."""
         try:
-            self._decide(_DECLARED.validate_python(cursor.get(_KEPT)))
+            declared = _DECLARED.validate_python(cursor.get(_KEPT))
         except ValidationError:
             return None
+        self._decide(declared)
         return self._paging.place(cursor)
 
     def notices(self) -> list[Notice]:
@@ -68,13 +73,11 @@ class Detected:
         return news
 
 
-def _declaration(found: Pagination | None) -> dict[str, object]:
-    if found is None:
-        raise TypeError(found)  # a defect: the first page decides
+def _declaration(found: Pagination) -> dict[str, object]:
     return {"type": found.type, **found.model_dump(by_alias=True, exclude_defaults=True)}
 
 
-def _notice(found: Pagination | None, answer: Answer) -> Notice:
+def _notice(found: Pagination, answer: Answer) -> Notice:
     declaration = _declaration(found)
     if not isinstance(found, NoPagination):
         return Notice(
