@@ -85,7 +85,7 @@ class House:
         )
         texts = []
         for (table,) in tables:
-            found = await rows(self.db, f'SELECT t::text FROM "{table}" AS t')  # noqa: S608  # its own tables
+            found = await rows(self.db, f'SELECT t::text FROM "{table}" AS t')  # its own tables
             texts += [f"{table}: {row[0]}" for row in found]
         return "\n".join(texts)
 
@@ -107,4 +107,6 @@ def keys(*numbers: int) -> list[str]:
 def log_texts(records: list[logging.LogRecord], captured: list[Mapping[str, Any]]) -> str:
     """All that was logged, tracebacks included."""
     format_ = logging.Formatter().format
-    return "\n".join([*(format_(record) for record in records), *(json.dumps(e, default=repr) for e in captured)])
+    return "\n".join(
+        [*(format_(record) for record in records), *(json.dumps(e, default=repr) for e in captured)]
+    )

@@ -61,7 +61,10 @@ def chained(total: int, after_last: Callable[[int], Any]) -> Script:
         number = asked.number("after", 1)
         last = -(-total // SIZE)
         return said(
-            {"items": page_of(min(number, last), total), "next": number + 1 if number < last else after_last(number)}
+            {
+                "items": page_of(min(number, last), total),
+                "next": number + 1 if number < last else after_last(number),
+            }
         )
 
     return script
@@ -137,8 +140,8 @@ TRAPS = [
     Trap("the token is an object", BY_TOKEN, chained(9, lambda n: {"a": 1}), 3, keys(0, 1, 2, 3, 4, 5), "unexpected_content"),
     Trap("Link, plain", BY_LINK, linked(lambda n: f'<?at={n}>; rel="next"'), PAGES, EVERYTHING),
     Trap("Link, odd spelling", BY_LINK, linked(lambda n: f'<?at=9>;rel=prev , <?at={n}> ;title="a, b; rel=\\"x\\"" ; REL="last NEXT"'), PAGES, EVERYTHING),
-    Trap("Link, comma in the address", BY_LINK, linked(lambda n: f'<?at={n}&f=a,b>; rel=next'), PAGES, EVERYTHING),
-    Trap("Link with a fragment", BY_LINK, linked(lambda n: f'<?at={n}#top>; rel=next'), PAGES, EVERYTHING),
+    Trap("Link, comma in the address", BY_LINK, linked(lambda n: f"<?at={n}&f=a,b>; rel=next"), PAGES, EVERYTHING),
+    Trap("Link with a fragment", BY_LINK, linked(lambda n: f"<?at={n}#top>; rel=next"), PAGES, EVERYTHING),
     Trap("Link to the same page but for the fragment", BY_LINK, lambda a: said({"items": page_of(1)}, Link=f"<?at=1#{id(a)}>; rel=next"), 3, keys(0, 1, 2), LOOP),
     Trap("next, an absolute path", BY_URL, addressed(lambda n: f"/things?at={n}"), PAGES, EVERYTHING),
     Trap("next, a query", BY_URL, addressed(lambda n: f"?at={n}"), PAGES, EVERYTHING),

@@ -112,7 +112,9 @@ class Upstream:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.strip().split("\r\n")
         method, target, _ = first.split(" ", 2)
-        headers = {name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.asked.append(Asked(method, target, headers, body, time.monotonic()))
         answer = self.script(self.asked[-1])
@@ -169,7 +171,7 @@ async def serve(script: Script) -> AsyncIterator[Upstream]:
                 await writer.wait_closed()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    upstream.url = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield upstream
     finally:

@@ -10,7 +10,6 @@ from kasparro.ingestion.sources.loops import MOST_EMPTY, LoopWatch, content_dige
 from kasparro.ingestion.sources.places import Place
 from kasparro.schemas.ingest import RejectReason
 
-
 IDENTIFY = identifier(ApiSource(name="things", url="http://test/"))
 
 
