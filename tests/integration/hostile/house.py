@@ -58,7 +58,7 @@ class House:
         return dict(
             await rows(
                 self.db,
-                "SELECT source_id, data FROM normalized_data WHERE source = %(s)s AND deleted_at IS NULL",
+                "SELECT source_id, data FROM normalized_data WHERE source = %(s)s",
                 {"s": name},
             )
         )
