@@ -14,11 +14,14 @@ from kasparro.core.database import Database, PoolOptions
 from kasparro.core.etl_config import Catalog, load_catalog
 from kasparro.ingestion.ports import Facilities
 from kasparro.services.ingestion import DataIngestionService
+from kasparro.services.lineage import LineageService
 from kasparro.storage import schema
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
+from kasparro.storage.limits import PostgresLimits
+from kasparro.storage.lineage import LineageArchive
 from kasparro.storage.parents import PostgresParents
 from kasparro.storage.raw_archive import PostgresRawArchive
 from kasparro.storage.run_book import RunBook
@@ -36,9 +39,11 @@ class Runtime:
     writer: Database
     ingestion: DataIngestionService
     dataset: Dataset
+    lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
     jobs: JobQueue
+    limits: PostgresLimits
 
 
 @asynccontextmanager
@@ -63,9 +68,11 @@ async def open_runtime(
             writer=writer,
             ingestion=ingestion_service(catalog, settings, writer),
             dataset=Dataset(database),
+            lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             jobs=jobs,
+            limits=PostgresLimits(database),
         )
     finally:
         await jobs.close()
@@ -81,5 +88,5 @@ def ingestion_service(catalog: Catalog, settings: Settings, writer: Database) ->
         PostgresRawArchive(writer),
         RunBook(writer),
         Checkpoints(writer),
-        Facilities(parents=PostgresParents.of(catalog, writer)),
+        Facilities(parents=PostgresParents.of(catalog, writer), limits=PostgresLimits(writer)),
     )

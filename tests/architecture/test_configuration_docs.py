@@ -30,4 +30,6 @@ def test_every_documented_setting_exists():
 def written(default):
     if default is None or default in ({}, ()):
         return "unset"
+    if isinstance(default, tuple):
+        return ",".join(default)
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kasparro.api.problems import HTTP_CODES, rule_of
+from kasparro.api.problems import HTTP_CODES, OVERLOADED, rule_of
 from kasparro.core import errors
 from kasparro.core.errors import KasparroError, RequestError
 from kasparro.schemas.ingest import NoticeCode, RejectReason
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 ROW = re.compile(r"^\| `(?P<code>\w+)` \|(?P<cells>.*)\|$", re.MULTILINE)
-ON_THE_WIRE_ONLY = {"internal_error", *HTTP_CODES.values()}
+ON_THE_WIRE_ONLY = {"internal_error", OVERLOADED, *HTTP_CODES.values()}
 """Codes that the API answers and no class of ours carries."""
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from kasparro.ingestion.sources.api import ApiPages
 from kasparro.schemas.ingest import Cursor, Page
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 Script = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 """Called with the number of the connection, from 0, once its request has been read."""
 
@@ -115,15 +117,24 @@ def declare(url: str, **keys: Any) -> ApiSource:
 
 @dataclass(slots=True)
 class Naps:
-    """A sleep that takes no time and remembers how long it was asked for."""
+    """A sleep that takes no time but that of its own clock, and remembers how long it was asked for."""
 
     taken: list[float] = field(default_factory=list)
+    at: datetime = NOW
 
     async def sleep(self, seconds: float) -> None:
         self.taken.append(seconds)
+        self.at += timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - NOW).total_seconds()
 
     def waiting(self, **others: Any) -> Waiting:
-        return Waiting(**{"sleep": self.sleep, "chance": lambda: 0.0, **others})
+        own = {"sleep": self.sleep, "now": self.now, "monotonic": self.monotonic, "chance": lambda: 0.0}
+        return Waiting(**{**own, **others})
 
 
 async def fetch(

@@ -16,9 +16,24 @@ import msgspec
 from aiohttp import web
 from msgspec import Raw
 
+from integration import salesforce_like, stripe_like
+
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "providers"
 GITHUB_TOKEN = "the-token-of-the-fixture"
-URL_VARIABLES = ("COINPAPRIKA_URL", "COINGECKO_URL", "GITHUB_API_URL", "JSONPLACEHOLDER_URL")
+URL_VARIABLES = (
+    "COINPAPRIKA_URL",
+    "COINGECKO_URL",
+    "GITHUB_API_URL",
+    "JSONPLACEHOLDER_URL",
+    "STRIPE_API_URL",
+    "SALESFORCE_URL",
+)
+CREDENTIALS = {
+    "GITHUB_TOKEN": GITHUB_TOKEN,
+    "STRIPE_API_KEY": stripe_like.KEY,
+    "SALESFORCE_CLIENT_ID": salesforce_like.CLIENT[0],
+    "SALESFORCE_CLIENT_SECRET": salesforce_like.CLIENT[1],
+}
 
 COINPAPRIKA_COINS = 5
 COINGECKO_COINS = 507
@@ -48,7 +63,7 @@ async def serve_providers() -> AsyncIterator[str]:
 
 def environment(base_url: str) -> dict[str, str]:
     """The variables with which the catalogs of `examples/` ask this server."""
-    return {**dict.fromkeys(URL_VARIABLES, base_url), "GITHUB_TOKEN": GITHUB_TOKEN}
+    return dict.fromkeys(URL_VARIABLES, base_url) | CREDENTIALS
 
 
 def create_providers() -> web.Application:
@@ -58,6 +73,8 @@ def create_providers() -> web.Application:
     app.router.add_get("/search/repositories", GitHubSearch().repositories)
     app.router.add_get("/posts", verbatim("jsonplaceholder_posts.json"))
     app.router.add_get("/users", verbatim("jsonplaceholder_users.json"))
+    stripe_like.add_routes(app)
+    salesforce_like.add_routes(app)
     return app
 
 

@@ -103,7 +103,7 @@ def test_the_floor_puts_back_the_rows_it_was_made_of(database_url, tmp_path):
         )
         floor = Floor.prepared(database_url, tmp_path)
         before = connection.execute("SELECT source_id, data FROM normalized_data ORDER BY id").fetchall()
-        connection.execute("TRUNCATE normalized_data")
+        connection.execute("TRUNCATE normalized_data CASCADE")
 
         floor.run(database_url)
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 
 from kasparro.core.database import Database
-from kasparro.storage.dataset import PAGE_OF_ALL, PAGE_OF_SOURCE, RECORD, Dataset
+from kasparro.schemas.query import Condition, Count, Field, Op, Order, Position, RecordQuery
+from kasparro.storage.dataset import Dataset
+from kasparro.storage.query_page import Statement, page_statement, record_statement
 from kasparro.storage.runs import LAST_ENDED_OF_EACH, RunHistory
 
 pytestmark = pytest.mark.anyio
@@ -25,8 +28,9 @@ def many(database_url: str) -> psycopg.Connection:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             """
-            INSERT INTO normalized_data (source, source_id, data, version)
-            SELECT CASE WHEN n > 27000 THEN 'late' ELSE 'early' END, n, '{"title": "x", "metadata": {"n": 1.50}}', 1
+            INSERT INTO normalized_data (source, source_id, data, version, created_at)
+            SELECT CASE WHEN n > 27000 THEN 'late' ELSE 'early' END, n, '{"title": "x", "metadata": {"n": 1.50}}', 1,
+                   timestamptz '2024-01-01' + n / 1000 * interval '1 minute'
             FROM generate_series(1, 30000) AS n
             """
         )
@@ -43,49 +47,91 @@ def many(database_url: str) -> psycopg.Connection:
         yield connection
 
 
-def plan(connection: psycopg.Connection, statement: str, values: dict[str, object]) -> str:
+LATE = (Condition(Field("source"), Op.EQ, ("late",)),)
+
+
+def plan(connection: psycopg.Connection, statement: Statement | str) -> str:
+    text, values = (statement, {}) if isinstance(statement, str) else (statement.text, statement.values)
     cursor = psycopg.ClientCursor(connection)
-    cursor.execute(f"EXPLAIN {statement}", values)
+    cursor.execute(f"EXPLAIN {text}", values)
     return "\n".join(line for (line,) in cursor)
 
 
 async def test_a_page_is_what_was_stored_as_text(database, many):
-    page = await Dataset(database).page(limit=3, offset=1, source="late")
+    page = await Dataset(database).page(RecordQuery(where=LATE, limit=3, offset=1))
 
     assert page.total == 3000
-    assert [row.source_id for row in page.rows] == ["27002", "27003", "27004"]
-    assert page.rows[0].data == '{"title": "x", "metadata": {"n": 1.50}}'
-    assert page.rows[0].created_at.endswith("Z")
+    assert [row.id for row in page.rows] == [27002, 27003, 27004]
+    assert '"n": 1.50' in page.rows[0].record
 
 
 async def test_a_page_of_nothing_has_a_total_of_nothing(database):
-    page = await Dataset(database).page(limit=100, offset=0)
+    page = await Dataset(database).page(RecordQuery(limit=100))
 
     assert (page.total, list(page.rows)) == (0, [])
 
 
 async def test_a_record_is_found_by_its_id_or_not_at_all(database, many):
     dataset = Dataset(database)
-    first = (await dataset.page(1, 0)).rows[0]
+    first = (await dataset.page(RecordQuery(limit=1))).rows[0]
 
     assert await dataset.record(first.id) == first
     assert await dataset.record(2**63 - 1) is None
 
 
-async def test_no_page_counts_or_sorts_the_table(many):
-    """The rows come in their order from the index that has no others, the total from the few checkpoints."""
-    values = {"source": "late", "limit": 10, "offset": 0, "id": 7}
+BY_ID = [(), (Order(Field("id"), descending=True),)]
 
-    assert "Index Scan using normalized_data_pkey" in plan(many, PAGE_OF_ALL, values)
-    assert "Index Scan using normalized_data_source_id_idx" in plan(many, PAGE_OF_SOURCE, values)
-    assert "normalized_data_pkey" not in plan(many, PAGE_OF_SOURCE, values)
-    assert "Index Scan using normalized_data_pkey" in plan(many, RECORD, values)
-    for statement in (PAGE_OF_ALL, PAGE_OF_SOURCE):
-        assert "Seq Scan on normalized_data" not in plan(many, statement, values)
+
+@pytest.mark.parametrize("after", [None, Position(("29000",))], ids=["first", "far"])
+@pytest.mark.parametrize("sort", BY_ID, ids=["ascending", "descending"])
+async def test_no_page_counts_or_sorts_the_table(many, sort, after):
+    """The rows come in their order from the index that has no others, the total from the few checkpoints."""
+    of_all = plan(many, page_statement(RecordQuery(sort=sort, after=after)))
+    of_source = plan(many, page_statement(RecordQuery(where=LATE, sort=sort, after=after)))
+
+    for found, index in ((of_all, "normalized_data_pkey"), (of_source, "normalized_data_source_id_idx")):
+        assert re.search(rf"Index Scan( Backward)? using {index} on", found), found
+        assert "Seq Scan on normalized_data" not in found
+    assert "normalized_data_pkey" not in of_source
+    if after is not None:
+        sign = "<" if sort else ">"
+        assert f"Index Cond: (id {sign} '29000'::bigint)" in of_all
+        assert f"AND (ROW((source)::text, id) {sign} ROW('late'::text, '29000'::bigint))" in of_source
+
+
+async def test_a_far_page_by_cursor_begins_in_the_index_where_the_last_one_ended(many):
+    """What is read for it is what it answers: as many buffers as for the first page."""
+    for where in ((), LATE):
+        read = [
+            buffers(many, page_statement(RecordQuery(where=where, after=after, count=Count.NONE)))
+            for after in (None, Position(("29900",)))
+        ]
+        assert read[1] <= read[0] + 3
+
+
+def buffers(connection: psycopg.Connection, statement: Statement) -> int:
+    cursor = psycopg.ClientCursor(connection)
+    for _ in range(2):
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", statement.values)
+    found = cursor.fetchone()[0][0]["Plan"]
+    return found["Shared Hit Blocks"] + found["Shared Read Blocks"]
+
+
+async def test_times_of_creation_are_sorted_by_their_index(many):
+    query = RecordQuery(sort=(Order(Field("created_at"), descending=True),))
+
+    found = plan(many, page_statement(query))
+
+    assert "Index Scan Backward using normalized_data_created_at_idx" in found
+    assert "Seq Scan on normalized_data" not in found
+
+
+async def test_a_record_is_read_by_its_key(many):
+    assert "Index Scan using normalized_data_pkey" in plan(many, record_statement(7))
 
 
 async def test_the_last_runs_are_found_without_reading_the_history(many):
-    found = plan(many, LAST_ENDED_OF_EACH, {})
+    found = plan(many, LAST_ENDED_OF_EACH)
 
     assert "etl_run_pkey" not in found
     assert "Seq Scan on etl_run" not in found

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from integration.api_server import Naps, declare, fetch, ids, json_answer, serve
-from kasparro.core.errors import PaginationLoop, PermanentSourceError, SourceError, TransientSourceError
+from integration.api_server import NOW, Naps, declare, fetch, ids, json_answer, serve
+from kasparro.core.errors import PaginationLoop, PermanentSourceError, SourceError, SourceParked
 from kasparro.core.etl_config import CONCURRENCY, ApiSource
-from kasparro.ingestion.http.retry import Waiting
+from kasparro.ingestion.http.gate import Waiting, gate_of
+from kasparro.ingestion.limits import LocalLimits
 from kasparro.ingestion.sources.api import ApiPages
+from kasparro.schemas.limits import Policy
 
 pytestmark = pytest.mark.anyio
 
@@ -293,18 +296,18 @@ async def test_connections_are_used_again():
 
 
 async def test_pages_ahead_go_through_the_rate_limit():
-    class Gate:
-        passed = 0
+    naps, asked = Naps(), []
 
-        async def acquire(self) -> None:
-            self.passed += 1
+    class Timed(Collection):
+        async def answer(self, page: int, first: int) -> web.Response:
+            asked.append(naps.now())
+            return await super().answer(page, first)
 
-    api = Collection(300, tells="a total")
-    async with serve(api) as server:
-        source = ApiPages(by_page(server.url), Naps().waiting())
-        source._limiter = gate = Gate()  # type: ignore[assignment]
-        assert len([page async for page in source.pages(None)]) == 31
-    assert gate.passed == len(api.asked) == 31
+    async with serve(Timed(300, tells="a total")) as server:
+        limited = by_page(server.url, rate_limit={"requests": 10, "per": "100s", "concurrency": 8})
+        assert ids(await fetch(limited, waiting=naps.waiting())) == list(range(300))
+    assert len(asked) == 31
+    assert naps.taken == [pytest.approx(10.025)] * 30
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------------
@@ -404,7 +407,8 @@ async def test_a_rest_that_one_request_is_asked_for_holds_up_all_of_them():
     rest = Rest(api)
     all_asked = asyncio.Event()
     async with serve(api) as server:
-        pages = ApiPages(by_page(server.url), Waiting(sleep=rest.sleep, chance=lambda: 0.0)).pages(None)
+        waiting = Waiting(sleep=rest.sleep, chance=lambda: 0.0, now=lambda: NOW)
+        pages = ApiPages(by_page(server.url), waiting).pages(None)
         async with contextlib.aclosing(pages):
             came = [await anext(pages) for _ in range(3)]
             fourth = asyncio.ensure_future(anext(pages))
@@ -434,24 +438,18 @@ async def test_a_rest_that_is_too_long_ends_the_run_without_another_request():
         for _ in range(100):
             await asyncio.sleep(0)
 
-    class Client(ApiPages):
-        def _client(self, session: Any) -> Any:
-            client = super()._client(session)
-            refuse = client.pause.refuse
-
-            def noted(error: TransientSourceError) -> None:
-                refuse(error)
-                told.set()
-
-            client.pause.refuse = noted  # type: ignore[method-assign]
-            return client
+    class Told(LocalLimits):
+        async def rest(self, policy: Policy, seconds: float) -> datetime:
+            told.set()
+            return await super().rest(policy, seconds)
 
     async with serve(api) as server:
-        fetched, error = await before_the_error(Client(by_page(server.url), Waiting(sleep=sleep)))
+        declaration, waiting = by_page(server.url), Waiting(sleep=sleep)
+        gate = gate_of(declaration, Told(), waiting)
+        fetched, error = await before_the_error(ApiPages(declaration, waiting, gate=gate))
     assert fetched == list(range(30))
-    assert isinstance(error, TransientSourceError)
-    assert "page=5&size=10: answered 429" in str(error)
-    assert (error.retry_after, error.tried_enough) == (86400.0, True)
+    assert isinstance(error, SourceParked)
+    assert error.asked
     assert api.asked.count(4) == api.asked.count(5) == 1
 
 

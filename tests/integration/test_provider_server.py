@@ -87,4 +87,4 @@ def test_the_environment_names_every_variable_of_the_examples():
     variables = providers.environment("http://127.0.0.1:1")
 
     assert variables["COINGECKO_URL"] == "http://127.0.0.1:1"
-    assert set(variables) == {*providers.URL_VARIABLES, "GITHUB_TOKEN"}
+    assert set(variables) == {*providers.URL_VARIABLES, *providers.CREDENTIALS}

@@ -238,6 +238,17 @@ async def test_a_full_run_ignores_the_checkpoint(database_url):
         assert report.counters == RunCounters(inserted=1, unchanged=1)
 
 
+async def test_a_full_run_goes_on_from_the_dataset_version_it_finds(database_url):
+    async with writer(database_url) as db:
+        await ingest(db, MemorySource([[{"id": 1}], [{"id": 2}], [{"id": 3}]]), batch=1)
+        before = await one(db, "SELECT version FROM etl_checkpoint")
+
+        await ingest(db, MemorySource([[{"id": 1}, {"id": 2, "changed": True}]]), full=True)
+
+        assert await one(db, "SELECT version FROM etl_checkpoint") == before + 1
+        assert await one(db, "SELECT version FROM normalized_data WHERE source_id = '2'") == before + 1
+
+
 async def test_the_second_ingest_of_a_source_is_told_who_holds_the_lease(database_url):
     async with writer(database_url) as db:
         store = PostgresIngestStore(db, LEASE_SECONDS)

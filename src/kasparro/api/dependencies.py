@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from kasparro.api.exchange import Exchange, exchange_of
 from kasparro.api.health import HealthCheck
+from kasparro.api.metrics import Metrics
 from kasparro.runtime import Runtime
+from kasparro.storage.measurements import Measurements
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What `/metrics` is made of."""
+
+    metrics: Metrics
+    measurements: Measurements
 
 
 async def _runtime(request: Request) -> Runtime:
@@ -21,6 +32,11 @@ async def _health(request: Request) -> HealthCheck:
     return health
 
 
+async def _scrape(request: Request) -> Scrape:
+    scrape: Scrape = request.app.state.scrape
+    return scrape
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -28,3 +44,4 @@ async def _exchange(request: Request) -> Exchange:
 TheRuntime = Annotated[Runtime, Depends(_runtime)]
 TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
+TheScrape = Annotated[Scrape, Depends(_scrape)]

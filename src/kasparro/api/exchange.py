@@ -17,20 +17,29 @@ KEY: Final = "kasparro.exchange"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as far as it matters: what they may do, and whether they showed a key."""
+    """Who asks, as far as it matters: what they may do, and whether they showed a key.
+
+    `name` is what logs and counters call the key, no part of its secret; `per_minute` a limit of its own.
+    """
 
     scopes: frozenset[Scope] = frozenset()
     has_key: bool = False
+    name: str | None = None
+    per_minute: int | None = None
 
 
 @dataclass(slots=True)
 class Exchange:
-    """`status` and `code` are those of the answer, once there is one; `code` only when it is a problem."""
+    """`status` and `code` are those of the answer, once there is one; `code` only when it is a problem.
+
+    `headers` are those that the answer is to have beside its own.
+    """
 
     request_id: str
     caller: Caller = field(default_factory=Caller)
     status: int | None = None
     code: str | None = None
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     started: float = field(default_factory=clock.monotonic)
 
     @property

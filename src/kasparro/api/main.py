@@ -2,54 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kasparro import __version__
+from kasparro.api.access import Access, Verifier
+from kasparro.api.bounds import Bounds
+from kasparro.api.dependencies import Scrape
 from kasparro.api.health import HealthCheck
+from kasparro.api.key_ring import KeyRing
+from kasparro.api.limits import Failures, Limiter
+from kasparro.api.metrics import Metrics
 from kasparro.api.middleware import ExchangeMiddleware
-from kasparro.api.openapi import DescribedApi, operation_id
+from kasparro.api.openapi import TAGS, DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
-from kasparro.api.routes import checkpoints, data, docs, etl, health, index, runs, sources, stats
-from kasparro.api.security import Access, Guard
+from kasparro.api.routes import checkpoints, data, docs, etl, health, index, lineage, runs, sources, stats
+from kasparro.api.routes import metrics as metrics_route
+from kasparro.api.security import Door, Guard
+from kasparro.api.signing_keys import SigningKeys
+from kasparro.api.tokens import Tokens
+from kasparro.core import clock
 from kasparro.core.config import Settings
+from kasparro.core.database import Database, PoolOptions
 from kasparro.runtime import Runtime
+from kasparro.storage.api_keys import ApiKeys
+from kasparro.storage.measurements import Measurements
 
-ROUTERS = (index, health, data, stats, runs, checkpoints, sources, etl, docs)
+ROUTERS = (index, health, data, lineage, stats, runs, checkpoints, sources, etl, metrics_route, docs)
+
+SIDE_POOL: Final = PoolOptions(
+    size=1, overflow=1, checkout=1.0, statement=2.0, lock=1.0, name="kasparro-side"
+)
+"""For keys and metrics, which are asked for most when the API's own pool is exhausted."""
+
+EXPOSED: Final = ["Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+"""Headers that a page of a declared site may read."""
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
 
 Every error is `application/problem+json` with a stable `code` and the `request_id` that is in the server's log."""
 
 
+class Closeable(Protocol):
+    async def close(self) -> None: ...
+
+
 def create_app(runtime: Runtime) -> FastAPI:
     """The API over *runtime*, which stays open, and the caller's, as long as the application is served."""
+    settings = runtime.settings
+    side = Database(runtime.url, SIDE_POOL)
+    ring = KeyRing(ApiKeys(side), clock.monotonic, clock.now)
+    limiter = Limiter(_secret(settings.redis_url), clock.epoch)
+    metrics = Metrics({"api": runtime.database, "ingest": runtime.writer, "side": side})
+    door = Door(
+        Access(settings, _verifiers(settings, ring)),
+        limiter,
+        Failures(settings.auth_failures_per_minute, clock.epoch),
+        settings.requests_per_minute,
+    )
+    health = HealthCheck(runtime.url, _watched(runtime))
     app = DescribedApi(
         title="Kasparro",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan,
-        middleware=_middleware(runtime.settings),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": "/", "description": "This server"}],
+        openapi_tags=TAGS,
+        lifespan=_closing(health, ring, limiter, side),
+        middleware=_middleware(settings, door, metrics),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
         openapi_url=None,  # `routes.docs` serves the description and its pages, with a scope like every other route
     )
     app.state.runtime = runtime
-    app.state.health = HealthCheck(runtime.url, _watched(runtime))
+    app.state.health = health
+    app.state.scrape = Scrape(metrics, Measurements(side))
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
     return app
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
-    await app.state.health.close()
+def _closing(*parts: Closeable) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        for part in parts:
+            await part.close()
+
+    return lifespan
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
+def _verifiers(settings: Settings, ring: KeyRing) -> list[Verifier]:
+    if settings.jwt_jwks is None:
+        return [ring.verify]
+    return [ring.verify, Tokens(settings, SigningKeys(settings.jwt_jwks, clock.monotonic)).verify]
 
 
 def _watched(runtime: Runtime) -> list[str]:
@@ -57,9 +115,12 @@ def _watched(runtime: Runtime) -> list[str]:
     return [name for name, declared in runtime.catalog.sources.items() if declared.enabled]
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, door: Door, metrics: Metrics) -> list[Middleware]:
     """From the outside in. CORS answers a browser's preflight before the guard: a preflight has no key."""
-    layers = [Middleware(ExchangeMiddleware)]
+    layers = [Middleware(ExchangeMiddleware, metrics=metrics), Middleware(Bounds)]
+    if settings.forwarded_allow_ips:
+        trusted = list(settings.forwarded_allow_ips)
+        layers.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted))
     if settings.cors_origins:
         layers.append(
             Middleware(
@@ -67,7 +128,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-                expose_headers=["Location", "Retry-After", "X-Request-ID"],
+                expose_headers=EXPOSED,
             )
         )
-    return [*layers, Middleware(Guard, access=Access(settings))]
+    return [*layers, Middleware(Guard, door=door)]

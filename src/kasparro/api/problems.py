@@ -25,10 +25,12 @@ from kasparro.core.errors import (
     DatabaseUnavailable,
     InvalidParameter,
     KasparroError,
+    KeysUnavailable,
     LeaseHeld,
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    RateLimited,
     RequestError,
     SchemaMismatch,
 )
@@ -58,6 +60,8 @@ RULES: Final[Mapping[type[KasparroError], Rule]] = {
     NotAuthenticated: Rule(HTTPStatus.UNAUTHORIZED, shown=True, headers=CHALLENGE),
     NotAllowed: Rule(HTTPStatus.FORBIDDEN, shown=True),
     AlreadyRunning: Rule(HTTPStatus.CONFLICT, shown=True),
+    RateLimited: Rule(HTTPStatus.TOO_MANY_REQUESTS, shown=True),
+    KeysUnavailable: Rule(HTTPStatus.SERVICE_UNAVAILABLE, shown=True, headers=RETRY_AFTER),
     RequestError: Rule(HTTPStatus.BAD_REQUEST, shown=True),
     LeaseHeld: Rule(HTTPStatus.CONFLICT),
     DatabaseTimeout: Rule(HTTPStatus.GATEWAY_TIMEOUT, headers=RETRY_AFTER),
@@ -71,10 +75,16 @@ HTTP_CODES: Final[Mapping[int, str]] = {
     HTTPStatus.BAD_REQUEST: "bad_request",
     HTTPStatus.NOT_FOUND: "no_such_path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "headers_too_large",
 }
-"""Codes of what the web framework refuses by itself."""
+"""Codes of what is refused by its form, by us or by the web framework."""
+
+OVERLOADED: Final = "overloaded"
+"""The code of 503 when there are too many connections."""
 
 INTERNAL_ERROR: Final = "Something went wrong on the server; its log has the reason under this request id"
 
@@ -114,8 +124,16 @@ def problem_of(exchange: Exchange, error: KasparroError) -> Response:
         error.message if rule.shown else (type(error).__doc__ or INTERNAL_ERROR).strip(),
         hint=error.hint if rule.shown else None,
         parameter=getattr(error, "parameter", None),
-        headers=rule.headers,
+        headers=_headers(rule, error),
     )
+
+
+def _headers(rule: Rule, error: KasparroError) -> Mapping[str, str]:
+    match error:
+        case RateLimited(retry_after=seconds):
+            return {"Retry-After": str(seconds)}
+        case _:
+            return rule.headers
 
 
 def rule_of(error: KasparroError) -> Rule:

@@ -1,7 +1,6 @@
-"""Stored rows as JSON bytes: what the dataset holds is copied into the answer, not read and written again.
+"""Stored records as JSON bytes: what PostgreSQL made of them is copied into the answer, not read and written again.
 
-Every value of a record goes out as the text PostgreSQL gave, so that numbers keep their digits. `StoredRecord` and
-`PaginatedResponse` in `schemas.data` say the same for the documentation; a test holds answers against them.
+`StoredRecord` and `PaginatedResponse` in `schemas.data` say the same for the documentation; a test holds answers against them.
 """
 
 from __future__ import annotations
@@ -10,91 +9,86 @@ from typing import Final
 
 import msgspec
 import structlog
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
+from kasparro.api.exchange import Exchange
 from kasparro.core.errors import StorageError
+from kasparro.schemas.query import RecordQuery
+from kasparro.services.record_cursor import write_cursor
 from kasparro.storage.dataset import DatasetPage, DatasetRow
 
 log = structlog.get_logger(__name__)
 
-NULL: Final = Raw(b"null")
+MANY_BRACKETS: Final = 200
+"""A record with fewer cannot be nested more deeply than every JSON parser reads."""
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """The fields of a DataRecord beside its identity, each as its own JSON text."""
-
-    title: Raw = NULL
-    description: Raw = NULL
-    content: Raw = NULL
-    author: Raw = NULL
-    published_at: Raw = NULL
-    url: Raw = NULL
-    category: Raw = NULL
-    metadata: Raw = Raw(b"{}")
-
-
-class Record(msgspec.Struct, frozen=True):
-    """One record of an answer, in the order in which people read."""
-
-    id: int
-    source: str
-    source_id: str
-    title: Raw
-    description: Raw
-    content: Raw
-    author: Raw
-    published_at: Raw
-    url: Raw
-    category: Raw
-    metadata: Raw
-    created_at: str
-    updated_at: str
+class SearchAnswer(msgspec.Struct, frozen=True):
+    mode: str
+    sources: list[str]
 
 
 class RecordPage(msgspec.Struct, frozen=True):
     request_id: str
-    total_count: int
+    total_count: int | None
+    count: str
     limit: int
     offset: int
+    next_cursor: str | None
     api_latency_ms: float
-    data: list[Record]
+    data: Raw
+    facets: Raw | UnsetType = UNSET
+    search: SearchAnswer | UnsetType = UNSET
 
 
 ENCODER: Final = msgspec.json.Encoder()
-FIELDS: Final = msgspec.json.Decoder(Fields)
 
 
-def readable(page: DatasetPage) -> list[Record]:
+def page_bytes(exchange: Exchange, query: RecordQuery, page: DatasetPage, cursor: str | None) -> bytes:
+    """The answer to *query*; *cursor* goes on behind it."""
+    records = b"[" + b",".join(readable(page)) + b"]"
+    answer = RecordPage(
+        request_id=exchange.request_id,
+        total_count=page.total,
+        count=page.count,
+        limit=query.limit,
+        offset=query.offset,
+        next_cursor=cursor,
+        api_latency_ms=exchange.milliseconds,
+        data=Raw(records),
+        facets=UNSET if page.facets is None else Raw(page.facets.encode()),
+        search=UNSET if page.mode is None else SearchAnswer(page.mode, list(page.sources)),
+    )
+    return ENCODER.encode(answer)
+
+
+def next_cursor(query: RecordQuery, page: DatasetPage) -> str | None:
+    return None if page.next is None else write_cursor(query, page.next)
+
+
+def readable(page: DatasetPage) -> list[bytes]:
     """The records of *page*. A row that cannot be told as JSON is reported and left out; the others are served."""
     records = []
     for row in page.rows:
         try:
-            records.append(record_of(row))
+            records.append(record_bytes(row))
         except StorageError as error:
             log.error("record.unreadable", id=row.id, source=row.source, error=str(error))  # noqa: TRY400  # no traceback
     return records
 
 
-def record_of(row: DatasetRow) -> Record:
+def record_bytes(row: DatasetRow) -> bytes:
     """Raises `StorageError` when what is stored is not a record."""
-    try:
-        fields = FIELDS.decode(row.data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise StorageError(f"record {row.id} of the dataset cannot be read: {error}") from error
-    if row.created_at is None or row.updated_at is None:
-        raise StorageError(f"record {row.id} of the dataset cannot be read: it has an impossible time")
-    return Record(
-        id=row.id,
-        source=row.source,
-        source_id=row.source_id,
-        title=fields.title,
-        description=fields.description,
-        content=fields.content,
-        author=fields.author,
-        published_at=fields.published_at,
-        url=fields.url,
-        category=fields.category,
-        metadata=fields.metadata,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    if row.record is None:
+        raise StorageError(
+            f"record {row.id} of the dataset cannot be read: it is no object, or has an impossible time"
+        )
+    text = row.record.encode()
+    if text.count(b"{") + text.count(b"[") > MANY_BRACKETS:
+        try:
+            msgspec.json.decode(text)
+        except RecursionError as error:
+            raise StorageError(
+                f"record {row.id} of the dataset cannot be read: it is nested too deeply"
+            ) from error
+    return text

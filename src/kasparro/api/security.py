@@ -1,46 +1,53 @@
-"""Who may do what: API keys with scopes, or, without keys, whoever is on this machine and is no web page.
+"""The door: who asks, how often they may, and what each route takes. A refusal leaves one `security.refused` in the log.
 
 `Guard` looks at every request before anything else does and says who asks; a route says by `needs` or `OPEN` what it takes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
+import structlog
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from kasparro.api.exchange import Caller, exchange_of
-from kasparro.api.problems import problem_of
-from kasparro.core.config import Scope, Settings
-from kasparro.core.errors import NotAllowed, NotAuthenticated, RequestError
+from kasparro.api.access import (
+    HOW_TO_AUTHENTICATE,
+    OPEN_PATHS,
+    Access,
+    Credentials,
+    address_of,
+    credentials_of,
+)
+from kasparro.api.exchange import Caller, Exchange, exchange_of
+from kasparro.api.limits import WINDOW_SECONDS, Failures, Limiter, Standing, network_of
+from kasparro.api.problems import problem_of, rule_of
+from kasparro.core.config import Scope
+from kasparro.core.errors import KasparroError, NotAllowed, NotAuthenticated, RateLimited
 
-GRANTS: Final[Mapping[Scope, frozenset[Scope]]] = {
-    Scope.READ: frozenset({Scope.READ}),
-    Scope.ADMIN: frozenset({Scope.READ, Scope.ADMIN}),
-}
-"""What a key of a scope may do."""
+log = structlog.get_logger(__name__)
 
-OPEN_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready"})
-HOST: Final = re.compile(r"(?P<name>localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-HOW_TO_AUTHENTICATE: Final = "Send it as X-API-Key: <key> or Authorization: Bearer <key>"
+SERVER_ERROR: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What `Guard` asks. `per_minute` is the limit of keys without one of their own and of addresses; 0: none."""
+
+    access: Access
+    limiter: Limiter
+    failures: Failures
+    per_minute: int
 
 
 class Guard:
-    """Asks *access* who it is that asks, and answers by itself when they may not."""
+    """Says who asks, counts them, and answers by itself when they may not."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app = app
-        self.access = access
+        self._door = door
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,97 +55,84 @@ class Guard:
             return
         exchange = exchange_of(scope)
         try:
-            exchange.caller = self.access.admit(scope)
-        except RequestError as error:
+            await self._pass(scope, exchange)
+        except KasparroError as error:
+            _log_refusal(scope, exchange, error)
             await problem_of(exchange, error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
+    async def _pass(self, scope: Connection, exchange: Exchange) -> None:
+        credentials = credentials_of(scope)
+        spared = scope["path"] in OPEN_PATHS
+        try:
+            exchange.caller = await self._admit(scope, credentials, spared=spared)
+        except (NotAuthenticated, NotAllowed):
+            await self._count(scope, exchange)
+            raise
+        if not spared:
+            await self._count(scope, exchange)
 
-class Access:
-    """The keys of the settings, kept as digests, and who is let in."""
+    async def _admit(self, scope: Connection, credentials: Credentials, *, spared: bool) -> Caller:
+        """Who asks. From an address that sent too many wrong keys, no key is looked at, right or wrong."""
+        access, failures = self._door.access, self._door.failures
+        if not (credentials.secrets and access.needs_keys):
+            return await access.admit(scope, credentials)
+        network = network_of(address_of(scope))
+        if seconds := await failures.blocked(network):
+            if spared:
+                return Caller()
+            raise RateLimited("too many wrong keys were sent from this address", retry_after=seconds)
+        try:
+            caller = await access.admit(scope, credentials)
+        except NotAuthenticated:
+            await failures.note(network)
+            raise
+        except KasparroError:
+            if spared:
+                return Caller()
+            raise
+        if not caller.has_key:
+            await failures.note(network)
+        return caller
 
-    def __init__(self, settings: Settings) -> None:
-        self._keys = tuple((_digest(secret.encode()), scope) for secret, scope in settings.api_keys.items())
-        self._anonymous = Caller(GRANTS[Scope.READ] if settings.public_read else frozenset())
-        self._origins = frozenset(settings.cors_origins)
-
-    def admit(self, scope: Connection) -> Caller:
-        """Say who sent the request. Raises `NotAuthenticated` or `NotAllowed`."""
-        headers = Headers(scope=scope)
-        return self._with_key(scope, headers) if self._keys else self._on_this_machine(scope, headers)
-
-    def _with_key(self, scope: Connection, headers: Headers) -> Caller:
-        secrets = _secrets(headers)
-        known = self._known(secrets[0]) if len(set(secrets)) == 1 else None
-        if known is not None:
-            return Caller(GRANTS[known], has_key=True)
-        if scope["path"] in OPEN_PATHS:
-            return Caller()
-        if secrets:
-            raise NotAuthenticated("this API key is not known", hint=HOW_TO_AUTHENTICATE)
-        if not self._anonymous.scopes:
-            raise NotAuthenticated(hint=HOW_TO_AUTHENTICATE)
-        return self._anonymous
-
-    def _known(self, secret: bytes) -> Scope | None:
-        """The scope of a key. Every key is compared, in constant time, whichever of them fits."""
-        digest = _digest(secret)
-        found = [scope for known, scope in self._keys if hmac.compare_digest(known, digest)]
-        return found[0] if found else None
-
-    def _on_this_machine(self, scope: Connection, headers: Headers) -> Caller:
-        """Without keys: only who sits on this machine, under a name of this machine, and is not a page of another site.
-
-        The name defeats DNS rebinding: a site that points its own name at 127.0.0.1 still sends its own name.
-        """
-        peer = scope.get("client")
-        if peer is None or not _is_loopback(peer[0]):
-            raise NotAllowed(
-                "without API_KEYS only this machine is served", hint="Set API_KEYS on the server"
+    async def _count(self, scope: Connection, exchange: Exchange) -> None:
+        """Count the request for its key, else for its address. Raises `RateLimited`."""
+        caller = exchange.caller
+        per_minute = caller.per_minute or self._door.per_minute
+        if not per_minute:
+            return
+        policy = "key" if caller.name else "address"
+        who = caller.name or network_of(address_of(scope))
+        standing = await self._door.limiter.take(f"{policy}:{who}", per_minute)
+        exchange.headers += limit_headers(policy, standing)
+        if not standing.allowed:
+            raise RateLimited(
+                f"this {policy} may ask {per_minute} times a minute", retry_after=standing.reset
             )
-        if not all(_names_this_machine(host) for host in headers.getlist("host") or [""]):
-            raise NotAllowed(
-                "without API_KEYS this server answers to localhost only", hint="Ask http://localhost:<port>"
-            )
-        if scope["method"] not in SAFE_METHODS:
-            self._refuse_other_sites(scope, headers)
-        return Caller(GRANTS[Scope.ADMIN])
-
-    def _refuse_other_sites(self, scope: Connection, headers: Headers) -> None:
-        own = f"{scope['scheme']}://{headers.get('host')}"
-        for origin in headers.getlist("origin"):
-            if origin != own and origin not in self._origins:
-                raise NotAllowed("a page of another site may not ask for this")
 
 
-def _secrets(headers: Headers) -> list[bytes]:
-    """Every key that was sent, whichever way."""
-    bearers = (value.partition(" ") for value in headers.getlist("authorization"))
-    sent = headers.getlist("x-api-key") + [
-        key.strip() for kind, _, key in bearers if kind.lower() == "bearer"
+def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
+    """`RateLimit` and `RateLimit-Policy`, structured fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return [
+        (b"ratelimit-policy", f'"{policy}";q={standing.limit};w={WINDOW_SECONDS}'.encode()),
+        (b"ratelimit", f'"{policy}";r={standing.remaining};t={standing.reset}'.encode()),
     ]
-    return [key.encode("latin-1") for key in sent]
 
 
-def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()
-
-
-def _names_this_machine(host: str) -> bool:
-    """Whether a Host header (name, perhaps with a port) can only mean this machine."""
-    parts = HOST.fullmatch(host)
-    name = parts["name"].strip("[]") if parts else ""
-    return name.lower() == "localhost" or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip).is_loopback
+def _log_refusal(scope: Connection, exchange: Exchange, error: KasparroError) -> None:
+    """The path is left out: nobody has looked yet whether it is one of ours, and it may hold anything."""
+    if rule_of(error).status >= SERVER_ERROR:
+        log.error("request.not_served", code=error.code, error=str(error))
+        return
+    log.warning(
+        "security.refused",
+        code=error.code,
+        reason=error.message,
+        method=scope["method"][:20],
+        address=address_of(scope),
+        key=exchange.caller.name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +142,17 @@ class Requirement:
     scope: Scope | None
 
     async def __call__(self, request: Request) -> None:
-        caller = exchange_of(request.scope).caller
+        exchange = exchange_of(request.scope)
+        caller = exchange.caller
         if self.scope is None or self.scope in caller.scopes:
             return
-        if not caller.has_key:
-            raise NotAuthenticated(hint=HOW_TO_AUTHENTICATE)
-        raise NotAllowed(f"this API key does not have the scope {self.scope.value!r}")
+        error = (
+            NotAllowed(f"this API key does not have the scope {self.scope.value!r}")
+            if caller.has_key
+            else NotAuthenticated(hint=HOW_TO_AUTHENTICATE)
+        )
+        _log_refusal(request.scope, exchange, error)
+        raise error
 
 
 def needs(scope: Scope) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -37,6 +38,10 @@ def ingest(
     full: Annotated[
         bool, typer.Option("--full", help="Fetch from the beginning, whatever the checkpoint says.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Ask also a source that is parked or left alone because it failed."),
+    ] = False,
     dry: Annotated[
         bool,
         typer.Option("--dry-run", help="Fetch and compare, and say what would be written; write nothing."),
@@ -62,10 +67,17 @@ def ingest(
         raise typer.Exit(_dry(settings, DryRuns(settings, catalog, declared, full, limit), as_json=as_json))
 
     async def work(stop: Stop) -> int:
-        return await _ingest(settings, url, names, stop, full=full, as_json=as_json)
+        return await _ingest(settings, url, names, stop, Options(full, force, as_json))
 
     with database_url(settings) as url:
         raise typer.Exit(run_stoppable(work, Second.CANCEL))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    full: bool
+    force: bool
+    as_json: bool
 
 
 def _dry(settings: Settings, runs: DryRuns, *, as_json: bool) -> int:
@@ -74,17 +86,17 @@ def _dry(settings: Settings, runs: DryRuns, *, as_json: bool) -> int:
         return run_stoppable(lambda stop: show_dry_runs(runs, url, stop, as_json=as_json), Second.CANCEL)
 
 
-async def _ingest(
-    settings: Settings, url: str, names: Sequence[str], stop: Stop, *, full: bool, as_json: bool
-) -> int:
+async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop, options: Options) -> int:
     async with runtime_for(settings, url, migrate=True) as runtime:
         with progress(names) as observe:
 
             async def run(source: str) -> RunReport:
-                return await runtime.ingestion.ingest(source, full=full, observe=observe, stop=stop.event)
+                return await runtime.ingestion.ingest(
+                    source, full=options.full, force=options.force, observe=observe, stop=stop.event
+                )
 
             ended = await run_each(names, run, stop.event, runtime.catalog.needs)
-        await show(runtime, ended, as_json=as_json)
+        await show(runtime, ended, as_json=options.as_json)
     return int(any(one.failed for one in ended))
 
 

@@ -82,10 +82,11 @@ async def _one(settings: Settings, url: str, run_id: str) -> RunSummary | None:
 
 def _row(run: RunSummary) -> list[object]:
     seconds = None if run.duration_ms is None else f"{run.duration_ms / 1000:.1f}"
+    resumes = f" (parked until {run.resume_at:%Y-%m-%d %H:%M:%S})" if run.resume_at else ""
     return [
         run.run_id,
         run.source,
-        f"{run.status.value} (stale)" if run.stale else run.status.value,
+        f"{run.status.value} (stale)" if run.stale else run.status.value + resumes,
         run.start_time,
         run.records_processed,
         run.records_inserted,

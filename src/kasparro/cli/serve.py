@@ -9,12 +9,14 @@ import structlog
 import typer
 from uvicorn.loops.auto import auto_loop_factory
 
+from kasparro.api.access import OPEN_PATHS
 from kasparro.api.main import create_app
 from kasparro.cli.opening import runtime_for
 from kasparro.cli.session import begin
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
+from kasparro.core.http_protocol import ServerLimits
 from kasparro.core.http_server import base_url, listen
 from kasparro.core.http_server import serve as serve_http
 from kasparro.runtime import Runtime
@@ -56,4 +58,6 @@ async def serve_api(runtime: Runtime, listener: socket.socket, stop: Stop) -> No
     def announce() -> None:
         log.info("api.listening", url=base_url(listener))
 
-    await serve_http(create_app(runtime), listener, stop.event, announce)
+    settings = runtime.settings
+    limits = ServerLimits(settings.max_connections, settings.request_receipt_seconds, OPEN_PATHS)
+    await serve_http(create_app(runtime), listener, stop.event, announce, limits)

@@ -34,6 +34,7 @@ def _document(one: Ended, reasons: Reasons) -> dict[str, Any]:
         "duration_ms": one.report.duration_ms if one.report else 0,
         "error_code": one.code if one.message else None,
         "error": one.message,
+        "resume_at": one.report.resume_at.isoformat() if one.report and one.report.resume_at else None,
         "rejects": {r.reason: r.records for r in reasons.get(one.run_id or "", ())},
     }
 

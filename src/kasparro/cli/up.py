@@ -120,7 +120,7 @@ async def _first_ingest(runtime: Runtime, stop: Stop) -> None:
 def print_addresses(runtime: Runtime, url: str) -> None:
     """What to try first."""
     settings = runtime.settings
-    key = ' -H "X-API-Key: $KEY"' if settings.api_keys and not settings.public_read else ""
+    key = ' -H "X-API-Key: $KEY"' if settings.keys_are_needed and not settings.public_read else ""
     print_line(f"Kasparro serves at {url}; Ctrl-C ends it. Try:")
     print_line()
     for path in ("/data?limit=3", "/stats", "/health"):

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from kasparro.core.catalog_parents import parent_faults
 from kasparro.core.catalog_problems import Fault, faults, known_keys, nearest
 from kasparro.core.declarations.any_source import MODELS, AnySource, SourceDeclaration
+from kasparro.core.declarations.limits import RateLimit
 from kasparro.core.declarations.singer import secrets_of
+from kasparro.core.declarations.sources import ApiSource
 from kasparro.core.errors import ConfigurationProblem
 from kasparro.core.substitution import Filled, fill_variables
 from kasparro.core.unsupported import unsupported
@@ -58,8 +60,21 @@ class CatalogReader:
             return
         for name, source in sources.items():
             self._read_source(name, source)
+        self._compare_groups()
         for place, fault in parent_faults(self.sources, sources):
             self._report(place, fault)
+
+    def _compare_groups(self) -> None:
+        """Sources that share a rate limit must mean the same one."""
+        first: dict[str, tuple[str, RateLimit]] = {}
+        for name, source in self.sources.items():
+            limit = source.rate_limit if isinstance(source, ApiSource) else None
+            if limit is None or limit.group is None:
+                continue
+            other, declared = first.setdefault(limit.group, (name, limit))
+            for key in limit.differing(declared):
+                shared = f"group {limit.group!r} with source {other!r}, which declares another"
+                self._report(("sources", name, "rate_limit", key), f"differs within its {shared}")
 
     def _read_source(self, name: str, source: Any) -> None:
         place: Place = ("sources", name)

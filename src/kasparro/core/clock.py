@@ -13,3 +13,8 @@ def now() -> datetime:
 def monotonic() -> float:
     """Seconds on a clock that never goes backwards."""
     return time.monotonic()
+
+
+def epoch() -> float:
+    """Seconds since 1970, for times that are shared with other machines."""
+    return time.time()

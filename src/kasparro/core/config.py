@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,6 +21,15 @@ class Scope(StrEnum):
 
     READ = "read"
     ADMIN = "admin"
+
+
+Words = Annotated[tuple[str, ...], NoDecode]
+"""Words separated by commas."""
+
+ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Of signatures that take a private key: whoever can check a token cannot make one."""
 
 
 class Settings(BaseSettings):
@@ -49,7 +60,22 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Annotated[dict[str, Scope], NoDecode, Field(repr=False)] = Field(default_factory=dict)
     public_read: bool = False
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    require_keys: bool = False
+    cors_origins: Words = ()
+    rate_limit_per_minute: int | None = Field(None, ge=0, le=10_000_000)
+    auth_failures_per_minute: int = Field(30, ge=1, le=100_000)
+    redis_url: SecretStr | None = None
+    forwarded_allow_ips: Words = ()
+    metrics_public: bool = False
+    max_connections: int = Field(1000, ge=1, le=1_000_000)
+    request_receipt_seconds: float = Field(20.0, gt=0, le=3600)
+    jwt_jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_algorithms: Words = ("RS256", "ES256", "EdDSA")
+    jwt_scope_claim: str = "scope"
+    jwt_scopes: Annotated[dict[str, Scope], NoDecode] = Field(default_factory=dict)
+    jwt_leeway_seconds: float = Field(30.0, ge=0, le=600)
     environment: str = "development"
 
     # logs
@@ -72,10 +98,63 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return parse_api_keys(value) if isinstance(value, str) else value
 
-    @field_validator("cors_origins", mode="before")
+    @property
+    def keys_are_needed(self) -> bool:
+        """Whether a request has to say who it is; if not, only this machine is served."""
+        return bool(self.api_keys) or self.require_keys or self.jwt_jwks is not None
+
+    @property
+    def requests_per_minute(self) -> int:
+        """Of one key or address; 0: no limit, as for this machine alone."""
+        if self.rate_limit_per_minute is not None:
+            return self.rate_limit_per_minute
+        return RATE_WITH_KEYS if self.keys_are_needed else 0
+
+    @field_validator("jwt_scopes", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_scopes(cls, value: object) -> object:
+        return parse_scopes(value) if isinstance(value, str) else value
+
+    @field_validator("cors_origins", "forwarded_allow_ips", "jwt_algorithms", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
         return tuple(o.strip() for o in value.split(",") if o.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _known_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: write https://host or https://host:port, no path, or *"
+                )
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is no IP address and no network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _known_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= ALGORITHMS:
+            raise ValueError(f"must be some of {', '.join(sorted(ALGORITHMS))}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_store(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().partition("://")[0] not in REDIS_SCHEMES:
+            raise ValueError(
+                f"must start with one of {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)}"
+            )
+        return value
 
     @field_validator("log_level")
     @classmethod
@@ -93,11 +172,25 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _need_keys_beyond_loopback(self) -> Self:
-        if not self.api_keys and not is_loopback(self.host):
+        if not self.keys_are_needed and not is_loopback(self.host):
             raise ValueError(
                 f"HOST={self.host} listens beyond this machine, and API_KEYS is not set. "
                 "Set API_KEYS=<secret>:admin (make a secret with: openssl rand -hex 32), or HOST=127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> Self:
+        if self.jwt_jwks is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError(
+                "JWT_JWKS needs JWT_ISSUER and JWT_AUDIENCE: a token made for another service must not open this one"
+            )
+        if self.jwt_jwks is not None and self.jwt_jwks.startswith("http://"):
+            host = urlsplit(self.jwt_jwks).hostname or ""
+            if not is_loopback(host):
+                raise ValueError(
+                    "JWT_JWKS must be a file or an https:// address: whoever changes the keys is let in"
+                )
         return self
 
 
@@ -114,7 +207,21 @@ def parse_api_keys(text: str) -> dict[str, Scope]:
     return keys
 
 
+def parse_scopes(text: str) -> dict[str, Scope]:
+    """Read `name=scope[,name=scope...]`: what a name in a token's scope claim stands for."""
+    scopes: dict[str, Scope] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, scope = part.rpartition("=")
+        if not name or scope not in set(Scope):
+            raise ValueError(f"{part!r} must be <name>=read or <name>=admin")
+        scopes[name] = Scope(scope)
+    return scopes
+
+
 MINIMUM_SECRET = 8
+RATE_WITH_KEYS = 6000
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,8 @@
     │   └── NotSupportedYet         declared, understood, and not delivered yet
     ├── SourceError                 the source did not deliver
     │   ├── TransientSourceError    try the request again, not before `retry_after`
+    │   ├── SourceParked            the run ends here and goes on at `resume_at`
+    │   ├── CircuitOpen             failed too often; not asked again before it has had a rest
     │   └── PermanentSourceError    trying again changes nothing
     │       ├── AuthenticationFailed
     │       ├── UnexpectedContent
@@ -34,8 +36,11 @@
     ├── RequestError                an HTTP request that cannot be answered as asked
     │   ├── NotFound
     │   ├── InvalidParameter
+    │   ├── InvalidCursor
     │   ├── NotAuthenticated
     │   ├── NotAllowed
+    │   ├── RateLimited
+    │   ├── KeysUnavailable         who asks cannot be told: the keys of tokens cannot be had
     │   └── AlreadyRunning
     └── EmbeddedServerError         the embedded PostgreSQL could not be started
 
@@ -76,10 +81,8 @@ class ConfigurationProblem:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = (
-            f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
-        )
-        return place + self.message
+        place = ":".join(str(part) for part in (self.file, self.line) if part)
+        return f"{place}: {self.message}" if self.file else self.message
 
 
 class ConfigurationError(KasparroError):
@@ -128,6 +131,22 @@ class TransientSourceError(SourceError):
         self.tried_enough = False
         """The request was tried as often as its declaration says: whoever catches this need not ask again."""
         super().__init__(message, place=place, hint=hint)
+
+
+class SourceParked(SourceError):
+    """The source may not be asked before a certain time, for which it *asked* or a declared limit; the run goes on then."""
+
+    code = "source_parked"
+
+    def __init__(self, message: str, *, resume_at: datetime, asked: bool = False) -> None:
+        self.resume_at, self.asked = resume_at, asked
+        super().__init__(message, hint="A worker goes on then by itself; `kasparro ingest --force` asks now")
+
+
+class CircuitOpen(SourceError):
+    """The source failed too often in a row and is left alone for a while."""
+
+    code = "circuit_open"
 
 
 class PermanentSourceError(SourceError):
@@ -330,6 +349,16 @@ class InvalidParameter(RequestError):
         super().__init__(message, hint=hint)
 
 
+class InvalidCursor(RequestError):
+    """The cursor is damaged, or not one of this version."""
+
+    code = "invalid_cursor"
+    parameter = "cursor"
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "Begin again without a cursor")
+
+
 class NotAuthenticated(RequestError):
     """A valid API key is needed."""
 
@@ -340,6 +369,23 @@ class NotAllowed(RequestError):
     """This API key does not have the scope that is needed."""
 
     code = "not_allowed"
+
+
+class RateLimited(RequestError):
+    """Too many requests in too short a time."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after: int, hint: str | None = None) -> None:
+        self.retry_after = retry_after
+        """Whole seconds."""
+        super().__init__(message, hint=hint)
+
+
+class KeysUnavailable(RequestError):
+    """The keys that tokens are checked with cannot be had just now."""
+
+    code = "keys_unavailable"
 
 
 class AlreadyRunning(RequestError):

@@ -12,10 +12,11 @@ from kasparro.core.declarations.any_source import AnySource, SourceDeclaration
 from kasparro.core.declarations.auth import Auth, StaticAuth, TokenAuth
 from kasparro.core.declarations.catalog import Catalog
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
+from kasparro.core.declarations.csv_source import CsvSource
 from kasparro.core.declarations.expressions import HEADER_PREFIX
 from kasparro.core.declarations.file_paths import Storage, path_kind, split_bucket, split_member
 from kasparro.core.declarations.incremental import Incremental, read_bound
-from kasparro.core.declarations.limits import CONCURRENCY, Budget, RateLimit, Retry
+from kasparro.core.declarations.limits import CONCURRENCY, PARK_AFTER, Budget, RateLimit, Retry
 from kasparro.core.declarations.mapping import FieldMap, FieldName, FieldRule
 from kasparro.core.declarations.pagination import (
     AutoPagination,
@@ -32,7 +33,6 @@ from kasparro.core.declarations.singer import DISCOVER, NO_CATALOG, SingerSource
 from kasparro.core.declarations.sources import (
     ApiSource,
     BaseSource,
-    CsvSource,
     SourceName,
     StreamSource,
 )
@@ -54,6 +54,7 @@ __all__ = [
     "HEADER_PREFIX",
     "NO_CATALOG",
     "PARENT_KEY",
+    "PARK_AFTER",
     "PLACEHOLDER",
     "AnswerFormat",
     "AnySource",

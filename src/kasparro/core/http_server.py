@@ -6,18 +6,29 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import uvicorn
 
+from kasparro.core import clock
 from kasparro.core.errors import ConfigurationError, KasparroError
+from kasparro.core.http_protocol import Porter, ServerLimits
+from kasparro.core.log_flood import OncePerSecond
 
 GRACE_SECONDS: Final = 5
 """How long requests in hand may go on after the wish to end."""
 
 BACKLOG: Final = 2048
+OWN_FILES: Final = 100
+"""Descriptors that are not for HTTP connections: the database's, logs, whatever is read meanwhile."""
+
+FLOODED: Final = ("asyncio", "uvicorn.error")
+"""Loggers whose lines a client can cause: connections that cannot be accepted, requests that are none."""
+
 LAST_PORT: Final = 65_535
 
 SEE_LOG: Final = "The log above says why"
@@ -58,23 +69,61 @@ def base_url(listener: socket.socket) -> str:
 
 
 async def serve(
-    application: Any, listener: socket.socket, stop: asyncio.Event, on_ready: Callable[[], None]
+    application: Any,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None],
+    limits: ServerLimits | None = None,
 ) -> None:
     """Serve until *stop* is set, then let the requests in hand finish. Calls *on_ready* when requests are answered.
 
     Raises KasparroError when the server does not start, or ends without having been asked to.
     """
-    server = _Server(_config(application), on_ready)
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        server.should_exit = True
-        await serving
+    affordable, backlog = _affordable(limits or ServerLimits(), _descriptors())
+    porter = Porter(affordable)
+    server = _Server(_config(application, porter, backlog), on_ready)
+    with _no_flood():
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+        stopping = asyncio.create_task(stop.wait())
+        sweeping = asyncio.create_task(porter.sweep(), name="http deadlines")
+        try:
+            await asyncio.wait((serving, stopping, sweeping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            server.should_exit = True
+            await serving
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
     if not stop.is_set():
         raise KasparroError("the HTTP server ended by itself", hint=SEE_LOG)
+
+
+def _affordable(wanted: ServerLimits, descriptors: int) -> tuple[ServerLimits, int]:
+    """*wanted* with no more connections than there are descriptors for, and how many may queue to be accepted.
+
+    All that queue are accepted at once, before any of them can be turned away: they need descriptors as well.
+    """
+    free = max(2, descriptors - OWN_FILES)
+    connections = min(wanted.connections, free * 3 // 4 or 1)
+    return replace(wanted, connections=connections), min(BACKLOG, free - connections)
+
+
+def _descriptors() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+@contextlib.contextmanager
+def _no_flood() -> Iterator[None]:
+    quiet = OncePerSecond(clock.monotonic)
+    loggers = [logging.getLogger(name) for name in FLOODED]
+    for logger in loggers:
+        logger.addFilter(quiet)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(quiet)
 
 
 class _Server(uvicorn.Server):
@@ -101,9 +150,11 @@ class _Config(uvicorn.Config):
         logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
 
 
-def _config(application: Any) -> _Config:
+def _config(application: Any, porter: Porter, backlog: int) -> _Config:
     return _Config(
         application,
+        http=porter.protocol,  # type: ignore[arg-type]  # a factory will do
+        backlog=backlog,
         ws="none",
         log_config=None,
         access_log=False,

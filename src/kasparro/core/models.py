@@ -27,7 +27,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NOW = text("now()")
@@ -113,7 +113,7 @@ class NormalizedData(Base):
     __table_args__ = (
         UniqueConstraint("source", "source_id"),
         Index(None, "source", "id"),
-        Index(None, "created_at", postgresql_using="brin"),
+        Index(None, "created_at"),
     )
 
     id: Mapped[int] = big_serial("normalized_data")
@@ -124,6 +124,26 @@ class NormalizedData(Base):
     entity_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("entity.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class RecordSearch(Base):
+    """The words of a record, of a source that declares `search`."""
+
+    __tablename__ = "record_search"
+    __table_args__ = (
+        Index(None, "vector", postgresql_using="gin"),
+        Index(None, "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
+    )
+
+    record_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("normalized_data.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    language: Mapped[str] = mapped_column(String(20))
+    vector: Mapped[str] = mapped_column(TSVECTOR)
+    title: Mapped[str | None] = mapped_column(Text)
 
 
 class EtlCheckpoint(Base):
@@ -145,6 +165,7 @@ class EtlCheckpoint(Base):
     version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     record_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     changed_at: Mapped[datetime | None]
+    search_language: Mapped[str | None] = mapped_column(String(20))
 
 
 class SourceLease(Base):
@@ -213,6 +234,25 @@ class EtlTotals(Base):
     records_duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_success: Mapped[datetime | None]
     last_failure: Mapped[datetime | None]
+
+
+class SourceLimit(Base):
+    """How often a source may be asked, and what it said about that: one row a source, or a group of them."""
+
+    __tablename__ = "source_limit"
+    __table_args__ = (
+        CheckConstraint("least(period_used, failures) >= 0", name="counters"),
+        CheckConstraint("(failures > 0) = (failure IS NOT NULL)", name="explained"),
+    )
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    next_at: Mapped[datetime | None]
+    paused_until: Mapped[datetime | None]
+    period_start: Mapped[datetime | None]
+    period_used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    failure: Mapped[str | None] = mapped_column(String(40))
+    open_until: Mapped[datetime | None]
 
 
 class Quarantine(Base):
@@ -290,6 +330,27 @@ class EntityLink(Base):
     confidence: Mapped[float]
     decided_by: Mapped[str] = mapped_column(Text)
     decided_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ApiKey(Base):
+    """A key of the API. The secret itself is nowhere: its SHA-256 is."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint("scope IN ('read', 'admin')", name="scope"),
+        CheckConstraint("rate_per_minute > 0", name="rate_per_minute"),
+        CheckConstraint("octet_length(digest) = 32", name="digest"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[str] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(20))
+    rate_per_minute: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 COUNTERS = ("processed", "inserted", "updated", "unchanged", "failed", "duplicates")

@@ -21,9 +21,6 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    limit = source.get("rate_limit")
-    if isinstance(limit, Mapping) and limit.get("budget"):
-        yield ("rate_limit", "budget"), "a request budget"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
     if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable

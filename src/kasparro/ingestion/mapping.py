@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -64,6 +64,16 @@ class Mapped:
 Mapper = Callable[[Fields], Mapped]
 
 
+@dataclass(frozen=True, slots=True)
+class FieldOrigin:
+    """Where the value of a mapped field came from: the path that gave it, if one did; `converted`: not as it was found there."""
+
+    name: str
+    how: Literal["path", "default", "constant", "nothing"]
+    path: str | None = None
+    converted: bool = False
+
+
 def mapper(declaration: SourceDeclaration) -> Mapper:
     """Compile the map of a source. The result raises `Unfit`, naming the field."""
     rules = rules_of(declaration)
@@ -78,6 +88,24 @@ def mapper(declaration: SourceDeclaration) -> Mapper:
         return Mapped(values, frozenset(taken))
 
     return apply
+
+
+def explain(declaration: SourceDeclaration, fields: Fields) -> list[FieldOrigin]:
+    """Say of each mapped field what the map takes it from in this record. Raises `Unfit` where the map rejects it."""
+    return [_origin(rule, fields) for rule in rules_of(declaration)]
+
+
+def _origin(rule: Rule, fields: Fields) -> FieldOrigin:
+    for path in rule.paths:
+        found, _ = _fill(replace(rule, paths=(path,), default=_ABSENT), fields)
+        if found is not _ABSENT:
+            return FieldOrigin(rule.name, "path", path.text, rule.convert(path.read(fields))[1])
+    if rule.default is None:
+        return FieldOrigin(rule.name, "nothing")
+    return FieldOrigin(rule.name, "default" if rule.paths else "constant")
+
+
+_ABSENT: Final = object()
 
 
 def rules_of(declaration: SourceDeclaration) -> tuple[Rule, ...]:

@@ -11,10 +11,12 @@ from kasparro.core.etl_config import (
     SourceDeclaration,
     StreamSource,
 )
-from kasparro.ingestion.http.retry import Waiting
+from kasparro.ingestion.http.gate import Gate, Waiting, gate_of
 from kasparro.ingestion.incremental.conditional import ConditionalPages, can_be_conditional
 from kasparro.ingestion.incremental.pages import IncrementalPages
 from kasparro.ingestion.incremental.version import version_reader
+from kasparro.ingestion.limits import LocalLimits
+from kasparro.ingestion.polite import PoliteSource
 from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.resume import ResumableSource
 from kasparro.ingestion.singer.source import TapPages
@@ -33,18 +35,21 @@ def open_source(
 
     Without *facilities* nothing is shared with anybody. *waiting* is time, sleep and chance for those that go by a clock.
     """
-    source = _plain_source(declaration, page_size, facilities or Facilities(), waiting or Waiting())
-    return ResumableSource(declaration, source, rereads=not isinstance(source, IncrementalPages | TapPages))
+    waiting, facilities = waiting or Waiting(), facilities or Facilities()
+    gate = gate_of(declaration, facilities.limits or LocalLimits(waiting.now), waiting)
+    source = _plain_source(declaration, page_size, facilities, gate, waiting)
+    rereads = not isinstance(source, IncrementalPages | TapPages)
+    return PoliteSource(ResumableSource(declaration, source, rereads=rereads), gate)
 
 
 def _plain_source(
-    declaration: SourceDeclaration, page_size: int, facilities: Facilities, waiting: Waiting
+    declaration: SourceDeclaration, page_size: int, facilities: Facilities, gate: Gate, waiting: Waiting
 ) -> Source:
     match declaration:
         case ApiSource() if declaration.parent is not None:
-            return _of_parents(declaration, declaration.parent, facilities, waiting)
+            return _of_parents(declaration, declaration.parent, facilities, gate, waiting)
         case ApiSource():
-            return _api(declaration, waiting)
+            return _api(declaration, gate, waiting)
         case CsvSource():
             return CsvPages(declaration, page_size)
         case SingerSource():
@@ -53,9 +58,9 @@ def _plain_source(
             raise NotSupportedYet(f"source {declaration.name!r}: streams cannot be declared yet")
 
 
-def _api(declaration: ApiSource, waiting: Waiting) -> Source:
+def _api(declaration: ApiSource, gate: Gate, waiting: Waiting) -> Source:
     pages, declared, read = (
-        ApiPages(declaration, waiting),
+        ApiPages(declaration, waiting, gate=gate),
         declaration.incremental,
         version_reader(declaration),
     )
@@ -64,9 +69,11 @@ def _api(declaration: ApiSource, waiting: Waiting) -> Source:
     return ConditionalPages(declaration, pages) if can_be_conditional(declaration) else pages
 
 
-def _of_parents(declaration: ApiSource, parent: Parent, facilities: Facilities, waiting: Waiting) -> Source:
+def _of_parents(
+    declaration: ApiSource, parent: Parent, facilities: Facilities, gate: Gate, waiting: Waiting
+) -> Source:
     if facilities.parents is None:
         raise ConfigurationError(
             f"source {declaration.name!r} is fetched for the records of another one, which are not at hand here"
         )
-    return ChildPages(declaration, parent, facilities.parents, waiting)
+    return ChildPages(declaration, parent, facilities.parents, waiting, gate)

@@ -1,4 +1,4 @@
-"""What ingestion needs of the outside: a source to read from and a store to write to."""
+"""What ingestion needs of the outside: a source to read from, a store to write to, and what sources share with others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from kasparro.schemas.ingest import (
@@ -22,6 +23,7 @@ from kasparro.schemas.ingest import (
     SourceName,
     Stored,
 )
+from kasparro.schemas.limits import Blocked, Policy, Start
 
 
 class Source(Protocol):
@@ -31,7 +33,7 @@ class Source(Protocol):
         """Yield what there is after *after* (`None`: from the beginning); end when there is nothing more for now.
 
         The generator may be closed after any page, and must then let go of its connections and files.
-        Raises the `SourceError` family only.
+        Raises the `SourceError` family, and `DatabaseUnavailable` where limits are kept in a database.
         """
         ...
 
@@ -67,8 +69,10 @@ class IngestSession(Protocol):
         """
         ...
 
-    async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
-        """Close the run, failed if there is an *error*, and return how it stands in the ledger."""
+    async def finish(
+        self, error: str | None, resume_at: datetime | None = None
+    ) -> tuple[RunStatus, RunCounters]:
+        """Close the run and return how it stands in the ledger: failed if there is an *error*, or parked until *resume_at*."""
         ...
 
 
@@ -82,11 +86,44 @@ class IngestStore(Protocol):
         run_id: RunId,
         details: Mapping[str, Any],
         stop: asyncio.Event | None = None,
+        search: str | None = None,
     ) -> AbstractAsyncContextManager[IngestSession]:
         """Take the lease of *source* and open run *run_id*. Raises `LeaseHeld` when somebody else has it.
 
-        Setting *stop* ends every wait for the database.
+        Setting *stop* ends every wait for the database. *search* is the language in which the records can be searched.
         """
+        ...
+
+
+class Limits(Protocol):
+    """How often sources may be asked. Whoever asks the same source, or one of the same group, shares them."""
+
+    async def turn(self, policy: Policy) -> Blocked | None:
+        """Count one request, which may be sent at once; or say why not now, and until when, and count nothing."""
+        ...
+
+    async def look(self, policy: Policy) -> Start:
+        """Whether a run may begin. Changes nothing."""
+        ...
+
+    async def begin(self, policy: Policy) -> Start:
+        """The same for one that is about to: of several only one is the probe after a rest for failures."""
+        ...
+
+    async def rest(self, policy: Policy, seconds: float) -> datetime:
+        """Nobody may ask for so many *seconds* from now; a longer rest that is on stays. Returns its end."""
+        ...
+
+    async def succeeded(self, policy: Policy) -> None:
+        """The source delivers: failures are counted anew."""
+        ...
+
+    async def failed(self, policy: Policy, code: str) -> Start:
+        """The source did not deliver, for the passing reason *code*. Returns what follows from it."""
+        ...
+
+    async def forget(self, policy: Policy) -> None:
+        """Forget failures and rests, for an operator who knows better. What is counted stays."""
         ...
 
 
@@ -113,3 +150,5 @@ class Facilities:
     """What sources share with others, beyond their declaration."""
 
     parents: Parents | None = None
+    limits: Limits | None = None
+    """Where there are none, those that are declared hold for this process alone."""

@@ -28,6 +28,7 @@ from kasparro.core.errors import (
     DatabaseUnavailable,
     KasparroError,
     RunInterrupted,
+    SourceParked,
     TransientSourceError,
 )
 from kasparro.core.etl_config import SourceDeclaration
@@ -122,9 +123,11 @@ async def run_under_lease(
     """Do *work* as a run: take the lease, open the run, close it however the work ends."""
     started = monotonic()
     kind = SourceKind.of(job.declaration.type)
-    async with store.session(job.name, kind, job.run_id, job.details, job.stop) as session:
+    search = job.declaration.search_language
+    async with store.session(job.name, kind, job.run_id, job.details, job.stop, search) as session:
         error = await failure(work(session), session)
-        status, counters = await session.finish(None if error is None else str(error))
+        resume_at = error.resume_at if isinstance(error, SourceParked) else None
+        status, counters = await session.finish(None if error is None else str(error), resume_at)
     report = RunReport(
         run_id=job.run_id,
         source=job.name,
@@ -133,6 +136,7 @@ async def run_under_lease(
         duration_ms=round((monotonic() - started) * 1000),
         error=None if error is None else str(error),
         error_code=None if error is None else error.code,
+        resume_at=resume_at,
     )
     job.observe(RunEnded(report))
     return report
@@ -174,7 +178,8 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
 
 async def start(job: Job, session: IngestSession, *, first: bool) -> Cursor | None:
     """Where this attempt begins. A full run ignores the checkpoint it finds, not the one it has made itself."""
-    after = None if job.full and first else await session.resume()
+    found = await session.resume()  # always: it also tells the session which dataset version it goes on from
+    after = None if job.full and first else found
     job.observe(RunStarted(job.name, job.run_id, resumed=after is not None))
     return after
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from kasparro.schemas.ingest import RunStatus
+from kasparro.schemas.query import Count, SearchMode
 
 MAX_ID = 255
 """Most characters of a record's identity in its source."""
@@ -45,6 +46,16 @@ MAPPED_FIELDS = ("title", "description", "content", "author", "published_at", "u
 """The fields of DataRecord that a source's `map` fills."""
 
 
+class Highlight(BaseModel):
+    """Snippets of the fields with a hit."""
+
+    model_config = ConfigDict(defer_build=True, extra="forbid")
+
+    title: str | None = None
+    description: str | None = None
+    content: str | None = None
+
+
 class StoredRecord(DataRecord):
     """A record as served: with the dataset's own id and times."""
 
@@ -53,6 +64,16 @@ class StoredRecord(DataRecord):
     id: int
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    highlight: Highlight | None = Field(
+        None,
+        description="Only in answers to a search: where its words stand, as HTML with `<mark>` and no other markup",
+    )
+
+
+class SparseRecord(BaseModel):
+    """The fields of a record that `fields` asks for; a metadata path has its name as written."""
+
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
 
 class Answer(BaseModel):
@@ -61,13 +82,33 @@ class Answer(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
 
+class FacetValue(Answer):
+    value: str | None = Field(description="The first 100 characters; null: records without a value")
+    count: int
+
+
+class SearchedHow(Answer):
+    mode: SearchMode = Field(
+        description="`similar`: no record has the words, these have titles that look like them"
+    )
+    sources: list[str] = Field(description="The sources that were searched")
+
+
 class PaginatedResponse(Answer):
     request_id: str
-    total_count: int = Field(ge=0, description="Records that match, exact")
+    total_count: int | None = Field(
+        ge=0, description="Records that match; with a cursor, as counted for the first page"
+    )
+    count: Count = Field(description="How `total_count` came about")
     limit: int
     offset: int
+    next_cursor: str | None = Field(description="Where the next page begins; null: this is the last one")
     api_latency_ms: float = Field(description="Milliseconds from the request's arrival to this answer")
-    data: list[StoredRecord]
+    data: list[StoredRecord | SparseRecord]
+    facets: dict[str, list[FacetValue]] | None = Field(
+        None, description="Only with `facets`: the most frequent values"
+    )
+    search: SearchedHow | None = Field(None, description="Only with `q`")
 
 
 class RunSummary(Answer):
@@ -87,6 +128,9 @@ class RunSummary(Answer):
     metadata: dict[str, Any]
     stale: bool = Field(
         description="Still in progress, but its process has not been heard of for longer than its lease"
+    )
+    resume_at: AwareDatetime | None = Field(
+        None, description="Parked: a run that continues this one is queued then; null once one has been"
     )
 
 
@@ -158,6 +202,10 @@ class SourceView(Answer):
     version: int
     running: bool
     last_run: RunSummary | None
+    not_before: AwareDatetime | None = Field(
+        None, description="It is not asked before: it asked for a rest, its budget is used up, or it is down"
+    )
+    not_asked: str | None = Field(None, description="Why not, in words")
 
 
 class QueuedRun(Answer):

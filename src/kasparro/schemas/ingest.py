@@ -283,6 +283,7 @@ class Trigger(StrEnum):
     CLI = "cli"
     API = "api"
     SCHEDULE = "schedule"
+    RESUME = "resume"
     REPLAY = "replay"
 
 
@@ -318,6 +319,8 @@ class RunReport:
     duration_ms: int
     error: str | None = None
     error_code: str | None = None
+    resume_at: datetime | None = None
+    """When a run that was parked goes on."""
 
 
 def new_run_id(source: str) -> RunId:

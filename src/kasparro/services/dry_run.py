@@ -11,10 +11,11 @@ import itertools
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Protocol
 
 from kasparro.core.clock import monotonic
-from kasparro.core.errors import KasparroError
+from kasparro.core.errors import KasparroError, SourceParked
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
@@ -143,7 +144,8 @@ async def dry_run(
             await run_etl(job, session, Recipe.of(declaration), after)
         except KasparroError as failed:
             error = failed
-        status, counters = await session.finish(None if error is None else str(error))
+        resume_at = error.resume_at if isinstance(error, SourceParked) else None
+        status, counters = await session.finish(None if error is None else str(error), resume_at)
     report = RunReport(
         run_id=run_id,
         source=job.name,
@@ -152,6 +154,7 @@ async def dry_run(
         duration_ms=round((monotonic() - started) * 1000),
         error=None if error is None else str(error),
         error_code=None if error is None else error.code,
+        resume_at=resume_at,
     )
     ask.observe(RunEnded(report))
     shapes = await _compared(job, stored, source.shape)
@@ -242,9 +245,11 @@ class DrySession:
         self._counters += batch.counters
         return self._counters
 
-    async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+    async def finish(
+        self, error: str | None, resume_at: datetime | None = None
+    ) -> tuple[RunStatus, RunCounters]:
         status, _ = outcome(self._counters, error)
-        return status, self._counters
+        return status if resume_at is None else RunStatus.PARTIAL, self._counters
 
 
 def _in_dataset(stored: Stored, at: int) -> bool:

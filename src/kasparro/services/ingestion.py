@@ -40,6 +40,7 @@ from kasparro.schemas.ingest import (
     Trigger,
     new_run_id,
 )
+from kasparro.schemas.limits import Policy
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.raw_archive import PostgresRawArchive
@@ -48,10 +49,15 @@ from kasparro.storage.run_book import RunBook
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How a run is asked for. Setting `stop` ends it after the batch in hand, with a resumable checkpoint."""
+    """How a run is asked for. Setting `stop` ends it after the batch in hand, with a resumable checkpoint.
+
+    `force` asks the source although it asked for a rest, or is left alone because it failed; what is declared of its rate and
+    budget holds all the same.
+    """
 
     run_id: RunId | None = None
     full: bool = False
+    force: bool = False
     trigger: Trigger = Trigger.CLI
     observe: Observer = unobserved
     stop: asyncio.Event | None = None
@@ -86,6 +92,7 @@ class DataIngestionService:
         *,
         run_id: RunId | None = None,
         full: bool = False,
+        force: bool = False,
         trigger: Trigger = Trigger.CLI,
         observe: Observer = unobserved,
         stop: asyncio.Event | None = None,
@@ -95,7 +102,7 @@ class DataIngestionService:
         Raises `LeaseHeld` when another process is ingesting it, `ConfigurationError` when it is not declared.
         """
         declaration = self.catalog.source(source)
-        request = Request(run_id, full, trigger, observe, stop)
+        request = Request(run_id, full, force, trigger, observe, stop)
         match declaration:
             case ApiSource():
                 return await self.ingest_from_api(declaration, request)
@@ -155,6 +162,8 @@ class DataIngestionService:
         return open_source(declaration, self._pace.records, self._facilities)
 
     async def _run(self, declaration: SourceDeclaration, source: Source, request: Request) -> RunReport:
+        if request.force and self._facilities.limits is not None:
+            await self._facilities.limits.forget(Policy.of(declaration))
         return await run_etl_with_backoff(self._job(declaration, source, request), self._store)
 
     def _job(self, declaration: SourceDeclaration, source: Source, request: Request) -> Job:

@@ -86,3 +86,20 @@ async def occupied(connection: Connection, source: str) -> Occupied | None:
         [lock_name(source), source],
     )
     return await cursor.fetchone()
+
+
+async def queue_job(connection: Connection, job: IngestJob) -> None:
+    await connection.execute(
+        """
+        SELECT procrastinate_defer_jobs_v1(
+            ARRAY[ROW(%s, %s, 0, %s, %s, %s, NULL)]::procrastinate_job_to_defer_v1[])
+        """,
+        [QUEUE, TASK, job.lock, job.lock, job.as_args()],
+    )
+
+
+async def link_forward(connection: Connection, run_id: RunId, resumed_by: RunId) -> None:
+    await connection.execute(
+        "UPDATE etl_run SET metadata = metadata || jsonb_build_object('resumed_by', %s::text) WHERE run_id = %s",
+        [resumed_by, run_id],
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,7 @@ from kasparro.schemas.ingest import (
     SourceName,
     Stored,
 )
-from kasparro.storage import leases, ledger, writes
+from kasparro.storage import leases, ledger, search_documents, writes
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
@@ -63,10 +64,18 @@ def require(had: bool) -> None:  # noqa: FBT001  # the answer of a question just
 class PostgresSession:
     """See `ingestion.ports.IngestSession`."""
 
-    def __init__(self, database: Database, table: RawTable, lease: Lease, patience: Patience) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: RawTable,
+        lease: Lease,
+        patience: Patience,
+        search: str | None = None,
+    ) -> None:
         self._database = database
         self._table = table
         self._lease = lease
+        self._search = search
         self._patience = patience
         self._counters = RunCounters()
         self._order = CommitOrder()
@@ -74,6 +83,7 @@ class PostgresSession:
         self._rejects_open = True
 
     async def resume(self) -> Cursor | None:
+        await search_documents.settle(self._database, self._search, self._patience)
         return await self._patience.with_(self._resume)
 
     async def _resume(self) -> Cursor | None:
@@ -124,6 +134,7 @@ class PostgresSession:
 
             async def write(part: Batch) -> None:
                 await writes.write_rows(connection, self._table, lease, part, version)
+                await search_documents.write(connection, lease.source, self._search, part)
                 await writes.quarantine(connection, lease.source, lease.run_id, part.rejects)
 
             return await without_refused(connection, write, batch, refused)
@@ -146,6 +157,7 @@ class PostgresSession:
             require(await leases.is_free(connection, lease, place))
             in_turn = partial(self._order.in_turn, place=place)
             await writes.write_rows(connection, self._table, lease, batch, version, in_turn)
+            await search_documents.write(connection, lease.source, self._search, batch)
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
@@ -161,16 +173,20 @@ class PostgresSession:
             log.info("batch.found_committed", source=self._lease.source, batch=place + 1)
             return await ledger.counters(connection, self._lease.run_id)
 
-    async def finish(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+    async def finish(
+        self, error: str | None, resume_at: datetime | None = None
+    ) -> tuple[RunStatus, RunCounters]:
         try:
-            return await self._patience.with_(lambda: self._end(error))
+            return await self._patience.with_(lambda: self._end(error, resume_at))
         except (DatabasePaused, RunInterrupted) as away:
             # Asked to stop while nothing can be written: the run is closed by the next one, or by a worker.
             log.warning("run.left_open", source=self._lease.source, reason=str(away))
             return RunStatus.FAILED, self._counters
 
-    async def _end(self, error: str | None) -> tuple[RunStatus, RunCounters]:
+    async def _end(self, error: str | None, resume_at: datetime | None) -> tuple[RunStatus, RunCounters]:
         async with self._database.driver_transaction() as connection:
+            if error is not None and resume_at is not None:
+                return await ledger.park_run(connection, self._lease.run_id, error, resume_at)
             return await ledger.end_run(connection, self._lease.source, self._lease.run_id, error)
 
     async def stay_alive(self) -> None:
@@ -200,10 +216,11 @@ class PostgresIngestStore:
         run_id: RunId,
         details: Mapping[str, Any],
         stop: asyncio.Event | None = None,
+        search: str | None = None,
     ) -> AsyncIterator[PostgresSession]:
         patience = Patience(source, stop or asyncio.Event())
         lease = await patience.with_refused(lambda: self._begin(source, run_id, details))
-        session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience)
+        session = PostgresSession(self._database, RAW_TABLES[kind], lease, patience, search)
         heartbeat = asyncio.create_task(session.stay_alive(), name=f"lease of {source}")
         try:
             yield session

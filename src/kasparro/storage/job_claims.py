@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from kasparro.core.database import Database
 from kasparro.core.errors import RunInterrupted
 from kasparro.schemas.ingest import RunId, RunStatus, new_run_id
-from kasparro.storage.ingest_jobs import QUEUE, Connection, IngestJob
+from kasparro.storage.ingest_jobs import QUEUE, Connection, IngestJob, link_forward
 from kasparro.storage.ledger import MARK_SOURCE
 
 MAX_TAKEOVERS: Final = 5
@@ -205,7 +205,7 @@ async def _hand_over(connection: Connection, claim: Claim, job: IngestJob, *, af
     if not await _queue_again(connection, claim, job, after=after):
         return TakenOver(claim.job, "lost")
     if job.run_id != claim.job.run_id:
-        await _link_forward(connection, claim.job.run_id, job.run_id)
+        await link_forward(connection, claim.job.run_id, job.run_id)
     return TakenOver(job, "queued")
 
 
@@ -253,13 +253,6 @@ async def _give_up(connection: Connection, claim: Claim, reason: str) -> bool:
     if cursor.rowcount == 1:
         await connection.execute(MARK_SOURCE, {"source": job.source, "status": RunStatus.FAILED})
     return True
-
-
-async def _link_forward(connection: Connection, run_id: RunId, resumed_by: RunId) -> None:
-    await connection.execute(
-        "UPDATE etl_run SET metadata = metadata || jsonb_build_object('resumed_by', %s::text) WHERE run_id = %s",
-        [resumed_by, run_id],
-    )
 
 
 async def _link_back(connection: Connection, run_id: RunId, resumes: RunId) -> None:

@@ -23,6 +23,7 @@ from kasparro.storage.ingest_jobs import (
     Occupied,
     lock_source,
     occupied,
+    queue_job,
 )
 
 POOL: Final = PoolOptions(size=2, overflow=8, checkout=5.0, statement=10.0, lock=5.0, name="kasparro-jobs")
@@ -58,7 +59,7 @@ class JobQueue:
             await lock_source(connection, source)
             if found := await occupied(connection, source):
                 raise AlreadyRunning(f"source {source!r} is {found}", hint="Wait for that run to end")
-            await _insert(connection, job)
+            await queue_job(connection, job)
         return job.run_id
 
     async def request_scheduled(self, source: SourceName, moment: datetime) -> RunId | Occupied | None:
@@ -81,6 +82,16 @@ class JobQueue:
                 [QUEUE, job.lock, job.lock, TASK, source, timestamp, job.as_args()],
             )
         return job.run_id
+
+    async def skip_scheduled(self, source: SourceName, moment: datetime) -> bool:
+        """Leave *moment* out, for a reason the queue does not know. False: it has been dealt with already."""
+        timestamp = int(moment.timestamp())
+        async with self.database.driver_transaction() as connection:
+            await lock_source(connection, source)
+            if await _dealt_with(connection, source, timestamp):
+                return False
+            await _skip(connection, source, timestamp)
+        return True
 
     async def queued(self, run_id: str) -> QueuedRun | None:
         """The run *run_id* if it waits for a worker, or a worker is about to begin it."""
@@ -106,16 +117,6 @@ class JobQueue:
                 "SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %s", [QUEUE]
             )
             return int(await cursor.fetchone() or 0)
-
-
-async def _insert(connection: Connection, job: IngestJob) -> None:
-    await connection.execute(
-        """
-        SELECT procrastinate_defer_jobs_v1(
-            ARRAY[ROW(%s, %s, 0, %s, %s, %s, NULL)]::procrastinate_job_to_defer_v1[])
-        """,
-        [QUEUE, TASK, job.lock, job.lock, job.as_args()],
-    )
 
 
 async def _dealt_with(connection: Connection, source: SourceName, timestamp: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -72,6 +73,14 @@ END = """
 UPDATE etl_run
 SET status = %(status)s, error_message = %(error)s, end_time = clock_timestamp(),
     duration_ms = extract(epoch FROM clock_timestamp() - start_time) * 1000
+WHERE run_id = %(run_id)s AND status = 'in_progress'
+"""
+
+PARK = """
+UPDATE etl_run
+SET status = 'partial', error_message = %(reason)s, end_time = clock_timestamp(),
+    duration_ms = extract(epoch FROM clock_timestamp() - start_time) * 1000,
+    metadata = metadata || jsonb_build_object('resume_at', %(resume_at)s::timestamptz)
 WHERE run_id = %(run_id)s AND status = 'in_progress'
 """
 
@@ -167,6 +176,14 @@ async def end_run(
     if (await connection.execute(END, parameters)).rowcount == 1:
         await connection.execute(MARK_SOURCE, parameters)
     return status, counted
+
+
+async def park_run(
+    connection: AsyncConnection[Any], run_id: RunId, reason: str, resume_at: datetime
+) -> tuple[RunStatus, RunCounters]:
+    """Close a run that goes on at *resume_at*. It has neither succeeded nor failed, so the source's last success stays."""
+    await connection.execute(PARK, {"run_id": run_id, "reason": reason, "resume_at": resume_at})
+    return RunStatus.PARTIAL, await counters(connection, run_id)
 
 
 def _counters(row: Any) -> RunCounters:

@@ -124,7 +124,8 @@ def _latest_time(times: Iterable[datetime | None]) -> datetime | None:
 
 STALE = f"coalesce({GONE}, false) AS stale"
 COLUMNS = f"""run_id, source, status, records_processed, records_inserted, records_updated, records_unchanged,
-    records_failed, records_duplicates, start_time, end_time, duration_ms, error_message, metadata, {STALE}"""
+    records_failed, records_duplicates, start_time, end_time, duration_ms, error_message, metadata, {STALE},
+    CASE WHEN NOT metadata ? 'resumed_by' THEN (metadata->>'resume_at')::timestamptz END AS resume_at"""
 RUNS = f"SELECT {COLUMNS} FROM etl_run AS run"
 # One index probe a source, however long the history is.
 EACH_SOURCE = """

@@ -1,8 +1,8 @@
 """The worker: executes the runs that the API and the schedules queued, and cares for those whose process died.
 
-Several loops side by side, each of which outlives the database: the heart, the claims, the notices, the schedules, maintenance.
-Runs are tasks beside them, so an outage of the queue does not touch a run that can wait it out. Called by `kasparro worker`
-and `kasparro up`, which own the signals: setting `stop` ends the worker within its grace period.
+Several loops side by side, each of which outlives the database: the heart, the claims, the notices, the schedules, the parked
+runs, maintenance. Runs are tasks beside them, so an outage of the queue does not touch a run that can wait it out. Called by
+`kasparro worker` and `kasparro up`, which own the signals: setting `stop` ends the worker within its grace period.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from kasparro.storage.ingest_jobs import IngestJob
 from kasparro.storage.job_claims import JobClaims
 from kasparro.storage.job_notices import listen
 from kasparro.storage.leases import HOLDER
+from kasparro.storage.parked_runs import ParkedRuns
 from kasparro.worker.execution import Execution
 from kasparro.worker.maintenance import Maintenance
 from kasparro.worker.outcomes import Ingest
 from kasparro.worker.pace import Pace
 from kasparro.worker.schedules import Scheduler
 from kasparro.worker.supervision import Loop, Outage
+from kasparro.worker.waking import Waker
 
 log = structlog.get_logger(__name__)
 
@@ -80,12 +82,14 @@ def make_loops(
         await listen(runtime.url, execution.wake.set)
         return 0.0
 
-    scheduler = Scheduler(runtime.catalog, runtime.jobs)
+    scheduler = Scheduler(runtime.catalog, runtime.jobs, runtime.limits)
+    waker = Waker(runtime.catalog, ParkedRuns(runtime.jobs.database), runtime.limits)
     maintenance = Maintenance(claims, outage, pace, runtime.settings.etl_lease_seconds, execution.wake.set)
     return [
         Loop("claims", execution.step, outage, pace.backoff, alarm=execution.wake),
         Loop("notices", notices, outage, pace.backoff),
         Loop("schedules", scheduler.step, outage, pace.backoff),
+        Loop("parked", waker.step, outage, pace.backoff),
         Loop("maintenance", maintenance.step, outage, pace.backoff),
     ]
 

@@ -97,7 +97,7 @@ async def settle(claims: JobClaims, claim: Claim, outcome: Outcome, pace: Pace) 
 
 async def _wait_for_source(claims: JobClaims, claim: Claim, reason: str, pace: Pace) -> None:
     job = claim.job
-    if job.trigger is Trigger.SCHEDULE and job.resumes is None and not job.takeovers:
+    if _comes_again(job):
         log.info("job.skipped", reason=reason)
         await claims.finish(claim)
     elif job.waits < pace.busy_tries:
@@ -108,6 +108,12 @@ async def _wait_for_source(claims: JobClaims, claim: Claim, reason: str, pace: P
         await claims.give_up(
             claim, f"waited for {pace.busy * pace.busy_tries:g} s and did not begin: {reason}"
         )
+
+
+def _comes_again(job: IngestJob) -> bool:
+    """Whoever has the source does what this job was for, or the schedule does; one that a dead process left is continued."""
+    scheduled = job.trigger is Trigger.SCHEDULE and job.resumes is None
+    return (scheduled or job.trigger is Trigger.RESUME) and not job.takeovers
 
 
 def report_handed_over(found: TakenOver) -> None:

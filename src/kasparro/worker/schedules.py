@@ -5,15 +5,16 @@ Every worker does this; the database lets one of them succeed for each moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from croniter import croniter  # type: ignore[import-untyped]  # it has no types
 
 from kasparro.core.clock import now
 from kasparro.core.etl_config import Catalog, SourceName
+from kasparro.schemas.limits import Policy, Standing
 from kasparro.storage.ingest_jobs import Occupied
 from kasparro.storage.jobs import JobQueue
 
@@ -38,12 +39,25 @@ def next_moment(cron: str, at: datetime) -> datetime:
     return moment
 
 
-class Scheduler:
-    """Queues what is due. It remembers what it has dealt with only to spare the database the question."""
+class Limits(Protocol):
+    """What a schedule asks of `storage.limits`."""
 
-    def __init__(self, catalog: Catalog, jobs: JobQueue, clock: Callable[[], datetime] = now) -> None:
+    async def standings(self, policies: Sequence[Policy]) -> list[Standing]: ...
+
+
+class Scheduler:
+    """Queues what is due. It remembers what it has dealt with only to spare the database the question.
+
+    A moment at which the source must not be asked is left out: it asked for a rest, its budget is used up, or it is down.
+    """
+
+    def __init__(
+        self, catalog: Catalog, jobs: JobQueue, limits: Limits, clock: Callable[[], datetime] = now
+    ) -> None:
         self._crons = dict(scheduled(catalog))
+        self._policies = {name: Policy.of(catalog.sources[name]) for name in self._crons}
         self._jobs = jobs
+        self._limits = limits
         self._clock = clock
         self._dealt_with: dict[SourceName, datetime] = {}
 
@@ -53,9 +67,18 @@ class Scheduler:
         for source, cron in self._crons.items():
             moment = latest_moment(cron, at)
             if self._dealt_with.get(source) != moment and at - moment <= CATCH_UP:
-                _report(source, moment, await self._jobs.request_scheduled(source, moment))
+                await self._deal_with(source, moment)
                 self._dealt_with[source] = moment
         return self._until_next(at)
+
+    async def _deal_with(self, source: SourceName, moment: datetime) -> None:
+        [standing] = await self._limits.standings([self._policies[source]])
+        if standing.blocked is None or not self._policies[source].too_long(standing.blocked):
+            _report(source, moment, await self._jobs.request_scheduled(source, moment))
+        elif await self._jobs.skip_scheduled(source, moment):
+            log.info(
+                "schedule.skipped", source=source, moment=moment.isoformat(), reason=standing.explanation
+            )
 
     def _until_next(self, at: datetime) -> float:
         waits = ((next_moment(cron, at) - at).total_seconds() for cron in self._crons.values())

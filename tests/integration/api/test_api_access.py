@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
+import time
+
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
+from kasparro.api.access import OPEN_PATHS
 from kasparro.api.openapi import routes_of
-from kasparro.api.security import OPEN_PATHS, Requirement
+from kasparro.api.security import Requirement
 from kasparro.core.config import Scope
+from kasparro.schemas.keys import KeyOrder
+from kasparro.storage.api_keys import ApiKeys
 
 pytestmark = pytest.mark.anyio
 
@@ -18,8 +26,11 @@ DECLARED = {
     ("GET", "/health"): None,
     ("GET", "/health/live"): None,
     ("GET", "/health/ready"): None,
+    ("GET", "/metrics"): Scope.READ,
     ("GET", "/data"): Scope.READ,
     ("GET", "/data/{id}"): Scope.READ,
+    ("GET", "/data/{id}/lineage"): Scope.READ,
+    ("GET", "/data/{id}/raw"): Scope.READ,
     ("GET", "/stats"): Scope.READ,
     ("GET", "/runs"): Scope.READ,
     ("GET", "/runs/{run_id}"): Scope.READ,
@@ -60,7 +71,7 @@ async def test_whatever_is_not_a_get_needs_admin(service):
 @pytest.mark.parametrize("public_read", [False, True])
 async def test_every_route_and_every_key(serve, public_read):
     """401 without a good key, 403 when its scope does not reach, otherwise not refused."""
-    async with serve(api_keys=KEYS, public_read=public_read) as service:
+    async with serve(api_keys=KEYS, public_read=public_read, auth_failures_per_minute=1000) as service:
         for (method, path), needed in DECLARED.items():
 
             async def ask(*sent: tuple[str, str], method=method, path=path) -> int:
@@ -82,6 +93,38 @@ async def test_every_route_and_every_key(serve, public_read):
             assert (wrong == {401}) == (not is_open), (method, path)
             assert (read == {403}) == (needed is Scope.ADMIN), (method, path)
             assert not admin & {401, 403}, (method, path)
+
+
+async def test_every_route_and_every_other_kind_of_key(serve, tmp_path):
+    """Keys of the database and tokens reach exactly as far as those of the settings."""
+    signer = Ed25519PrivateKey.generate()
+    jwk = jwt.algorithms.OKPAlgorithm.to_jwk(signer.public_key(), as_dict=True)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+
+    def token(scope: str) -> str:
+        claims = {"iss": "us", "aud": "us", "sub": "ada", "exp": time.time() + 600, "scope": scope}
+        return jwt.encode(claims, signer, "EdDSA")
+
+    trusting = {"jwt_jwks": str(tmp_path / "jwks.json"), "jwt_issuer": "us", "jwt_audience": "us"}
+    async with serve(**trusting) as service:
+        keys = ApiKeys(service.runtime.database)
+        held = {
+            frozenset({Scope.READ}): [await keys.create(KeyOrder("r", Scope.READ)), token("read")],
+            frozenset({Scope.READ, Scope.ADMIN}): [
+                await keys.create(KeyOrder("a", Scope.ADMIN)),
+                token("admin"),
+            ],
+            frozenset(): [token("nothing of ours")],
+        }
+        for (method, path), needed in DECLARED.items():
+            for scopes, secrets in held.items():
+                for secret in secrets:
+                    answer = await service.client.request(
+                        method, path.format(**ANYTHING), headers={"Authorization": f"Bearer {secret}"}
+                    )
+                    refused = needed is not None and needed not in scopes
+                    assert (answer.status_code == 403) == refused, (method, path, scopes)
+                    assert answer.status_code != 401, (method, path, scopes)
 
 
 async def test_without_a_key_nothing_is_told_about_what_is_there(serve):
@@ -106,10 +149,13 @@ async def test_keys_and_refusals_leave_a_line_without_the_key(serve):
             await service.client.get("/data?source=alpha", headers={"X-API-Key": "wrong-secret-9"})
             await service.client.post("/etl/run", headers={"X-API-Key": READ})
 
-    assert [(e["event"], e["status"], e["code"]) for e in logs] == [
-        ("request.served", 401, "not_authenticated"),
-        ("request.served", 403, "not_allowed"),
+    assert [(e["event"], e["code"], e.get("status"), e.get("key")) for e in logs] == [
+        ("security.refused", "not_authenticated", None, None),
+        ("request.served", "not_authenticated", 401, None),
+        ("security.refused", "not_allowed", None, "env_1"),
+        ("request.served", "not_allowed", 403, None),
     ]
+    assert {e["address"] for e in logs if e["event"] == "security.refused"} == {"127.0.0.1"}
     assert "secret" not in str(logs)
 
 

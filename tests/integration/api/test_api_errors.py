@@ -126,14 +126,14 @@ async def test_it_serves_again_when_its_connections_were_ended(client, seed):
     seed.records("alpha", 1)
     assert (await client.get("/data")).status_code == 200
     seed.connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
     assert (await client.get("/data")).status_code == 200
 
 
 async def test_a_missing_table_is_answered_with_503(client, seed):
-    seed.connection.execute("DROP TABLE normalized_data")
+    seed.connection.execute("DROP TABLE normalized_data CASCADE")
 
     answer = await client.get("/data")
 

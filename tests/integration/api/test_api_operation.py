@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kasparro.schemas.data import ETLStats, RunSummary
+from kasparro.schemas.limits import Policy
 
 pytestmark = pytest.mark.anyio
 
@@ -226,6 +227,20 @@ async def test_sources_are_the_declared_ones_and_those_that_have_data(client, se
         None,
     )
     assert (found["old"]["declared"], found["old"]["type"], found["old"]["record_count"]) == (False, None, 2)
+
+
+async def test_a_source_that_is_not_to_be_asked_says_until_when_and_why(service, seed):
+    parked = seed.run("beta", "partial", metadata='{"resume_at": "2036-05-04T12:00:00+00:00"}')
+    declared = service.runtime.catalog.sources["beta"]
+    until = await service.runtime.limits.rest(Policy.of(declared), 3600)
+
+    alpha, beta, _ = (await service.client.get("/sources")).json()["sources"]
+    run = (await service.client.get(f"/runs/{parked}")).json()
+
+    assert (alpha["not_before"], alpha["not_asked"]) == (None, None)
+    assert datetime.fromisoformat(beta["not_before"]) == until
+    assert beta["not_asked"].endswith("UTC: it asked to be left alone until then")
+    assert run["resume_at"] == "2036-05-04T12:00:00Z"
 
 
 async def test_the_index_links_to_what_is_there(client):

@@ -3,64 +3,59 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kasparro.api.records import ENCODER, readable, record_of
+from kasparro.api.exchange import Exchange
+from kasparro.api.records import page_bytes, readable, record_bytes
 from kasparro.core.errors import StorageError
-from kasparro.schemas.data import StoredRecord
+from kasparro.schemas.query import Count, RecordQuery, SearchMode
 from kasparro.storage.dataset import DatasetPage, DatasetRow
 
-TIME = "2024-01-01T00:00:00.000000Z"
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
+
+def row(record: str | None, number: int = 7) -> DatasetRow:
+    return DatasetRow(number, "alpha", record)
 
 
-def row(data: str, *, created_at: str | None = TIME, updated_at: str | None = TIME) -> DatasetRow:
-    return DatasetRow(7, "alpha", "1", data, created_at, updated_at)
+def test_the_text_of_a_record_is_copied_and_not_written_again():
+    text = '{"a" : 1.10, "b": 1E5, "c": 123456789012345678901234567890.5, "d": "\\u00e9"}'
 
-
-@given(metadata=st.dictionaries(TEXT, JSON, max_size=3))
-def test_what_is_stored_is_what_is_served(metadata):
-    encoded = ENCODER.encode(record_of(row(json.dumps({"title": "T", "metadata": metadata}))))
-
-    assert json.loads(encoded)["metadata"] == metadata
-    assert StoredRecord.model_validate_json(encoded).title == "T"
-
-
-def test_the_text_of_a_value_is_copied_and_not_written_again():
-    text = '{"a": 1.10, "b": 1E5, "c": 123456789012345678901234567890.5, "d": "\\u00e9"}'
-
-    assert text.encode() in ENCODER.encode(record_of(row(f'{{"metadata": {text}}}')))
-
-
-def test_a_field_that_is_not_stored_is_null_and_one_that_is_not_ours_is_left_out():
-    served = json.loads(ENCODER.encode(record_of(row('{"surprise": 1}'))))
-
-    assert served["title"] is None
-    assert served["metadata"] == {}
-    assert "surprise" not in served
+    assert record_bytes(row(text)) == text.encode()
 
 
 BAD = {
-    "no object": row("[]"),
+    "no object": row(None),
     "too deep": row(f'{{"metadata": {"[" * 5000}{"]" * 5000}}}'),
-    "no creation": row("{}", created_at=None),
-    "no update": row("{}", updated_at=None),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_row_that_is_no_record_is_told_by_its_id(name):
     with pytest.raises(StorageError, match="record 7 "):
-        record_of(BAD[name])
+        record_bytes(BAD[name])
+
+
+def test_a_record_with_many_brackets_that_are_not_nested_is_served():
+    text = json.dumps({"metadata": {"list": [[]] * 1000}})
+
+    assert record_bytes(row(text)) == text.encode()
 
 
 def test_rows_that_are_no_records_are_left_out_of_a_page():
     good = row("{}")
 
-    assert readable(DatasetPage(6, [good, *BAD.values(), good])) == [record_of(good)] * 2
+    assert readable(DatasetPage([good, *BAD.values(), good], 6, Count.EXACT)) == [b"{}"] * 2
+
+
+def test_facets_and_search_are_told_only_where_they_were_asked_for():
+    plain = DatasetPage([row("{}")], 1, Count.EXACT)
+    rich = DatasetPage(
+        [], 0, Count.EXACT, facets='{"author" : []}', mode=SearchMode.SIMILAR, sources=["alpha"]
+    )
+
+    answers = [json.loads(page_bytes(Exchange("r"), RecordQuery(), page, "next")) for page in (plain, rich)]
+
+    assert list(answers[0]) == [
+        *("request_id", "total_count", "count", "limit", "offset", "next_cursor", "api_latency_ms", "data"),
+    ]
+    assert answers[0]["next_cursor"] == "next"
+    assert answers[1]["facets"] == {"author": []}
+    assert answers[1]["search"] == {"mode": "similar", "sources": ["alpha"]}

@@ -257,10 +257,16 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     ],
 )
 def test_the_catalogs_of_this_repository_are_accepted(path):
-    variables = dict.fromkeys(os.environ, "x") | {"PLAYGROUND_URL": "http://127.0.0.1:1"}
-    variables |= dict.fromkeys(
-        ("PLAYGROUND_API_KEY", "PLAYGROUND_TOKEN", "GITHUB_TOKEN", "COINGECKO_API_KEY"), "x"
+    addresses = dict.fromkeys(("PLAYGROUND_URL", "SALESFORCE_URL"), "http://127.0.0.1:1")
+    secrets = (
+        "PLAYGROUND_API_KEY",
+        "PLAYGROUND_TOKEN",
+        "GITHUB_TOKEN",
+        "COINGECKO_API_KEY",
+        "STRIPE_API_KEY",
     )
+    secrets += ("SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
+    variables = dict.fromkeys([*os.environ, *secrets], "x") | addresses
     assert load_catalog(path, variables).sources
 
 
@@ -386,6 +392,13 @@ def test_what_cannot_be_judged_without_its_variable_is_not_passed_over(load):
         ("pagination: {type: next_url}", "s.pagination", "path is missing"),
         ("rate_limit: {requests: 0}", "s.rate_limit.requests", "must be more than 0"),
         ("rate_limit: {per: 5s}", "s.rate_limit.per", "has no meaning without requests"),
+        ("rate_limit: {burst: 2}", "s.rate_limit.burst", "has no meaning without requests"),
+        ("rate_limit: {requests: 2, burst: 3}", "s.rate_limit.burst", "must not be larger than requests"),
+        ("rate_limit: {group: 'A b'}", "s.rate_limit.group", ""),
+        ("rate_limit: {park_after: 2h}", "s.rate_limit.park_after", "must be at most"),
+        ("rate_limit: {budget: {requests: 5, per: 0s}}", "s.rate_limit.budget.per", "longer than nothing"),
+        ("rate_limit: {budget: {requests: 5, per: year}}", "s.rate_limit.budget.per", "must be hour, day"),
+        ("retry: {total: 0s}", "s.retry.total", "must be more than 0 seconds"),
         ("rate_limit: {concurrency: 0}", "s.rate_limit.concurrency", "must be at least 1"),
         ("rate_limit: {requests: 5, per: 0s}", "s.rate_limit.per", "must be more than 0 seconds"),
         ("rate_limit: {requests: 5, per: often}", "s.rate_limit.per", "must be a length of time such as"),
@@ -571,7 +584,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [6, 7, 8, 9, 10]
+    assert [problem.line for problem in refusal.value.problems] == [7, 8, 9, 10]
     assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 
@@ -701,3 +714,28 @@ def test_whatever_a_source_holds_it_is_loaded_or_refused(tmp_path_factory, value
             load_catalog(file, {})
         except ConfigurationError as refusal:
             assert refusal.problems  # noqa: PT017  # both outcomes are right
+
+
+GROUPED = """
+sources:
+  one:
+    type: api
+    url: https://h.example/1
+    rate_limit: {group: acme, requests: 5, per: 1s, park_after: 10s}
+  other:
+    type: api
+    url: https://h.example/2
+    rate_limit: {group: %s, requests: 6, per: 2s}
+"""
+
+
+def test_sources_that_share_a_rate_limit_must_mean_the_same_one(load):
+    problems = told(load, GROUPED % "acme").problems
+    assert [(problem.line, problem.message) for problem in problems] == [
+        (
+            10,
+            f"sources.other.rate_limit.{key}: differs within its group 'acme' with source 'one', which declares another",
+        )
+        for key in ("requests", "per")
+    ]
+    assert len(load(GROUPED % "else").sources) == 2

@@ -4,7 +4,8 @@ import socket
 import pytest
 
 from kasparro.core.errors import ConfigurationError, KasparroError
-from kasparro.core.http_server import base_url, listen, serve
+from kasparro.core.http_protocol import ServerLimits
+from kasparro.core.http_server import BACKLOG, OWN_FILES, _affordable, base_url, listen, serve
 
 
 def test_a_port_in_use_is_a_clear_error_with_a_hint():
@@ -82,3 +83,13 @@ def test_every_family_of_addresses_is_listened_on():
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
         assert base_url(listener).startswith("http://[::1]:")
+
+
+@pytest.mark.parametrize("descriptors", [64, 101, 128, 200, 256, 1024, 4096, 1 << 20])
+def test_connections_and_those_that_queue_have_descriptors_and_leave_some(descriptors):
+    limits, backlog = _affordable(ServerLimits(connections=1000), descriptors)
+
+    assert 1 <= limits.connections <= 1000
+    assert 1 <= backlog <= BACKLOG
+    assert limits.connections + backlog <= max(2, descriptors - OWN_FILES)
+    assert descriptors < 1 << 20 or (limits.connections, backlog) == (1000, BACKLOG)

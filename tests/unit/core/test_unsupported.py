@@ -11,7 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"rate_limit": {"budget": {"requests": "1"}}}, "rate_limit.budget", "budget"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
         ({"ignore_changes": ["x"]}, "ignore_changes", "ignoring changes"),
@@ -39,7 +38,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         },
         {
             "ignore_changes": [],
-            "rate_limit": {"requests": "5", "concurrency": "4"},
+            "rate_limit": {"requests": "5", "concurrency": "4", "budget": {"requests": "1"}},
             "entity": None,
             "incremental": {"field": "x"},
         },

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from kasparro.api.dependencies import TheExchange, TheRuntime
 from kasparro.api.openapi import DATABASE, problems
-from kasparro.api.parameters import Limit, Offset, RecordId, SourceFilter, StrictRoute
-from kasparro.api.records import ENCODER, RecordPage, readable, record_of
+from kasparro.api.parameters import RecordId, StrictRoute
+from kasparro.api.query_description import LINKS, QUERY_PARAMETERS
+from kasparro.api.query_links import links
+from kasparro.api.records import next_cursor, page_bytes, record_bytes
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
-from kasparro.core.errors import NotFound
+from kasparro.core.errors import InvalidParameter, NotFound
+from kasparro.core.etl_config import Catalog
 from kasparro.schemas.data import PaginatedResponse, StoredRecord
+from kasparro.schemas.query import RecordQuery
+from kasparro.services.query_text import parse_query
 
-router = APIRouter(route_class=StrictRoute, tags=["data"])
+router = APIRouter(tags=["data"])
+strict = APIRouter(route_class=StrictRoute)
 
 FRESH = {"Cache-Control": "private, no-cache"}
 
@@ -25,22 +31,31 @@ FRESH = {"Cache-Control": "private, no-cache"}
     "/data",
     dependencies=[needs(Scope.READ)],
     response_model=PaginatedResponse,
-    responses=problems(*DATABASE),
+    responses={200: {"headers": LINKS}, **problems(HTTPStatus.BAD_REQUEST, *DATABASE)},
+    openapi_extra={"parameters": QUERY_PARAMETERS},
 )
-async def list_records(
-    runtime: TheRuntime,
-    exchange: TheExchange,
-    limit: Limit = 10,
-    offset: Offset = 0,
-    source: SourceFilter = None,
-) -> Response:
-    """Records in order of creation, and how many there are; both as of one moment."""
-    page = await runtime.dataset.page(limit, offset, source)
-    records = readable(page)
-    return _json(RecordPage(exchange.request_id, page.total, limit, offset, exchange.milliseconds, records))
+async def list_records(runtime: TheRuntime, exchange: TheExchange, request: Request) -> Response:
+    """Records that meet every condition, in the order asked for, and how many there are; both as of one moment."""
+    pairs = request.query_params.multi_items()
+    query = parse_query(pairs)
+    _refuse_what_is_not_searched(query, runtime.catalog)
+    page = await runtime.dataset.page(query)
+    cursor = next_cursor(query, page)
+    headers = FRESH | {"Link": links(request.url.path, pairs, cursor)}
+    return Response(page_bytes(exchange, query, page, cursor), headers=headers, media_type="application/json")
 
 
-@router.get(
+def _refuse_what_is_not_searched(query: RecordQuery, catalog: Catalog) -> None:
+    """A search that cannot find anything because nobody has declared that there is something to be found."""
+    if query.search is None or query.source not in {None, *catalog.sources}:
+        return
+    asked = [query.source] if query.source is not None else list(catalog.sources)
+    if not any(catalog.sources[name].search for name in asked):
+        what = f"source {query.source!r} is not searched" if query.source else "no source is searched"
+        raise InvalidParameter("q", what, hint="Declare `search: true` for it in the catalog")
+
+
+@strict.get(
     "/data/{id}",
     dependencies=[needs(Scope.READ)],
     response_model=StoredRecord,
@@ -51,8 +66,7 @@ async def get_record(runtime: TheRuntime, id: RecordId) -> Response:  # noqa: A0
     row = await runtime.dataset.record(id)
     if row is None:
         raise NotFound(f"there is no record {id}")
-    return _json(record_of(row))
+    return Response(record_bytes(row), headers=FRESH, media_type="application/json")
 
 
-def _json(content: object) -> Response:
-    return Response(ENCODER.encode(content), headers=FRESH, media_type="application/json")
+router.include_router(strict)

@@ -29,19 +29,19 @@ ANSWERS = problems(*SERVER) | {
 
 
 @router.get("/health", dependencies=[OPEN], responses=ANSWERS)
-async def health(check: TheHealthCheck, exchange: TheExchange, response: Response) -> HealthStatus:
+async def get_health(check: TheHealthCheck, exchange: TheExchange, response: Response) -> HealthStatus:
     """Whether it serves, and how the latest runs went; `degraded` still serves."""
     return await _status(check, exchange.caller, response)
 
 
 @router.get("/health/ready", dependencies=[OPEN], responses=ANSWERS)
-async def ready(check: TheHealthCheck, exchange: TheExchange, response: Response) -> HealthStatus:
+async def get_readiness(check: TheHealthCheck, exchange: TheExchange, response: Response) -> HealthStatus:
     """The same: whether requests should be sent here."""
     return await _status(check, exchange.caller, response)
 
 
 @router.get("/health/live", dependencies=[OPEN], responses=problems(*SERVER))
-async def live() -> Liveness:
+async def get_liveness() -> Liveness:
     """Whether the process answers at all; the database is not asked."""
     return Liveness(version=__version__, time=clock.now())
 

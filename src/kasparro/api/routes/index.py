@@ -20,6 +20,7 @@ PATHS = (
     "/runs",
     "/checkpoints",
     "/health",
+    "/metrics",
     "/docs",
     "/redoc",
     "/openapi.json",
@@ -27,7 +28,7 @@ PATHS = (
 
 
 @router.get("/", dependencies=[needs(Scope.READ)], responses=problems(*SERVER))
-async def index() -> ServiceIndex:
+async def get_index() -> ServiceIndex:
     """Name, version, and links to everything there is."""
     return ServiceIndex(
         name="kasparro", version=__version__, links={path[1:].partition(".")[0]: path for path in PATHS}

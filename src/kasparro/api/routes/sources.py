@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from kasparro.api.answers import SourceList
@@ -13,6 +15,7 @@ from kasparro.core.config import Scope
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.schemas.data import CheckpointView, RunSummary, SourceView
 from kasparro.schemas.ingest import RunStatus
+from kasparro.schemas.limits import Because, Standing
 
 router = APIRouter(route_class=StrictRoute, tags=["operation"])
 
@@ -20,13 +23,26 @@ router = APIRouter(route_class=StrictRoute, tags=["operation"])
 @router.get("/sources", dependencies=[needs(Scope.READ)], responses=problems(*DATABASE))
 async def list_sources(runtime: TheRuntime) -> SourceList:
     """Declared sources in the order of the catalog, then those that only have data."""
+    standings = await runtime.limits.of(runtime.catalog.sources)
     checkpoints = {checkpoint.source: checkpoint for checkpoint in await runtime.checkpoints.all()}
     runs = await runtime.history.last_of_each_source()
     declared = runtime.catalog.sources
     names = [*declared, *sorted((checkpoints.keys() | runs.keys()) - declared.keys())]
     return SourceList(
-        sources=[_view(name, declared.get(name), checkpoints.get(name), runs.get(name)) for name in names]
+        sources=[
+            _view(name, declared.get(name), checkpoints.get(name), runs.get(name)).model_copy(
+                update=_not_asked(standings.get(name))
+            )
+            for name in names
+        ]
     )
+
+
+def _not_asked(standing: Standing | None) -> dict[str, Any]:
+    blocked = standing.blocked if standing else None
+    if standing is None or blocked is None or blocked.because is Because.RATE:
+        return {}
+    return {"not_before": blocked.until, "not_asked": standing.explanation}
 
 
 def _view(

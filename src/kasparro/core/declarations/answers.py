@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from kasparro.core.declarations.base import Declaration, refuse
-from kasparro.core.declarations.csv_dialect import Comment, Delimiter, Header, OneCharacter, Ragged
+from kasparro.core.declarations.csv_dialect import (
+    Comment,
+    Delimiter,
+    Encoding,
+    Header,
+    OneCharacter,
+    Ragged,
+)
+from kasparro.core.declarations.expressions import Expression
+from kasparro.core.sizes import ByteSize
 
 _NAME: Final = r'(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\\]+")'
 _PLAIN: Final = re.compile(rf"{_NAME}(?:\.{_NAME})*")
@@ -55,14 +64,24 @@ class CsvAnswers(Declaration):
         return "utf-8"
 
 
-def is_plain_path(text: str) -> bool:
-    """Whether *text* is names with dots between them, such as `data.items`."""
-    return _PLAIN.fullmatch(text) is not None
+def check_records(written: AnswerFormat, records: str | None) -> None:
+    """Refuse `records` that do not go with the declared format."""
+    match written:
+        case AnswerFormat.NDJSON | AnswerFormat.CSV if records is not None:
+            refuse(f"does not go with format: {written}, where each line is a record", at=("records",))
+        case AnswerFormat.XML if records is None or not _PLAIN.fullmatch(records):
+            hint = "Leave the outermost element out, as in records: channel.item"
+            refuse("must be the path to the elements that are records", at=("records",), hint=hint)
+        case _:
+            pass
 
 
-def goes_into_lists(text: str) -> bool:
-    """Whether *text* is a path with `[]` behind one name or more, such as `orders[].lines[]`."""
-    return _LISTS.fullmatch(text) is not None
+def check_carry(carry: Mapping[str, str], records: str | None, *, has_parent: bool) -> None:
+    """Refuse to carry what is in no list of lists, and under a name that is taken."""
+    if carry and has_parent:
+        refuse("does not go with parent, which carries under the same name", at=("carry",))
+    if carry and (records is None or not _LISTS.fullmatch(records)):
+        refuse("needs `records` with [] in it, such as orders[].lines[]", at=("carry",))
 
 
 def _by_name(value: Any) -> Any:
@@ -94,3 +113,25 @@ Carry = Annotated[
     AfterValidator(_checked),
 ]
 """Name and path of each value that is carried along."""
+
+
+class Answers(Declaration):
+    """How the answers of a source are read, but for `records`."""
+
+    carry: Carry = Field(
+        default_factory=dict,
+        description="What a record in a list of lists takes along from the records it stands in, under `_parent`.",
+    )
+    error: Expression | None = Field(
+        None, description="JMESPath to what an answer with status 200 has only when it is none."
+    )
+    format: AnswerFormat = Field(
+        AnswerFormat.AUTO, description="What answers are written in; `auto`: as their Content-Type says."
+    )
+    csv: CsvAnswers = Field(default_factory=CsvAnswers, description="How CSV answers are written.")
+    encoding: Encoding = Field(
+        "auto", description="The encoding of answers; `auto`: a byte order mark, the charset, else UTF-8."
+    )
+    max_size: ByteSize = Field(
+        16 << 30, ge=1, description="The most bytes of one answer, unpacked, such as `2GiB`."
+    )

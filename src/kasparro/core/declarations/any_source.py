@@ -6,8 +6,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from kasparro.core.declarations.csv_source import CsvSource
 from kasparro.core.declarations.singer import SingerSource
-from kasparro.core.declarations.sources import ApiSource, CsvSource, StreamSource
+from kasparro.core.declarations.sources import ApiSource, StreamSource
 
 AnySource = ApiSource | CsvSource | SingerSource | StreamSource
 SourceDeclaration = Annotated[AnySource, Field(discriminator="type")]

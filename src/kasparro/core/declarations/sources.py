@@ -1,39 +1,25 @@
-"""The kinds of source a catalog can declare, one model each. Read by everything that fetches, normalises or schedules."""
+"""What every source says about itself, and what an API and a stream say besides. Read by everything that fetches, normalises or
+schedules.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, NewType
+from typing import Annotated, Any, ClassVar, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from kasparro.core.declarations.answers import (
-    AnswerFormat,
-    Carry,
-    CsvAnswers,
-    goes_into_lists,
-    is_plain_path,
-)
+from kasparro.core.declarations.answers import Answers, check_carry, check_records
 from kasparro.core.declarations.auth import AuthField
 from kasparro.core.declarations.base import Declaration, Refusal, Scalar, refuse, refuse_all
 from kasparro.core.declarations.changes import DriftPolicy, EntityRules
 from kasparro.core.declarations.connection import Connection
-from kasparro.core.declarations.csv_dialect import (
-    Comment,
-    Delimiter,
-    Encoding,
-    Header,
-    OneCharacter,
-    Ragged,
-)
 from kasparro.core.declarations.expressions import Expression, Text
-from kasparro.core.declarations.file_paths import FilePath, RootFolder, Storage, path_kind
 from kasparro.core.declarations.headers import Headers
 from kasparro.core.declarations.incremental import FieldPath, Incremental, misplaced
 from kasparro.core.declarations.limits import RateLimit, Retry
@@ -41,27 +27,12 @@ from kasparro.core.declarations.mapping import FieldMap, check_expressions, chec
 from kasparro.core.declarations.pagination import NoPagination, PaginationField, check_paging, query_names
 from kasparro.core.declarations.parent import CARRIED, PARENT_KEY, Parent, check_parent
 from kasparro.core.declarations.schedule import Cron
+from kasparro.core.declarations.search import Language
 from kasparro.core.declarations.static_auth import NoAuth
 from kasparro.core.declarations.urls import HttpUrl, StreamUrl, is_credential_name
 from kasparro.core.durations import Duration
-from kasparro.core.sizes import ByteSize
 
 SourceName = NewType("SourceName", str)
-_PATH_KINDS: Final = {
-    "local": "which is a file of this machine",
-    "s3": "which is in an object store",
-    "http": "which is on the web",
-}
-_KEYS_OF_KINDS: Final = {
-    "root": {"local"},
-    "storage": {"s3"},
-    "headers": {"http"},
-    "auth": {"http"},
-    "redirects": {"http"},
-    "redirect_hosts": {"http"},
-    "tls": {"http"},
-    "retry": {"s3", "http"},
-}
 ValidSourceName = Annotated[SourceName, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 
 
@@ -95,6 +66,10 @@ class BaseSource(Declaration):
     entity: EntityRules | None = Field(
         None, description="Which records of other sources speak of the same thing."
     )
+    search: bool = Field(False, description="Whether the records can be searched for words (`q`).")
+    language: Language = Field(
+        "simple", description="How words are told alike in search; `simple`: only when they are the same."
+    )
 
     @field_validator(
         "key", mode="before", json_schema_input_type=str | Annotated[list[str], Field(min_length=1)] | None
@@ -112,6 +87,14 @@ class BaseSource(Declaration):
             refuse("names a field path twice")
         return key
 
+    @property
+    def search_language(self) -> str | None:
+        return self.language if self.search else None
+
+    def map_fingerprint(self) -> str:
+        """16 hex digits over what decides which value of a raw record becomes which field."""
+        return fingerprint(self.model_dump(include={"type", "map", "null_values"}))
+
     def needs(self) -> tuple[str, ...]:
         """The sources whose records have to be there before this one can be fetched."""
         return ()
@@ -125,13 +108,13 @@ class BaseSource(Declaration):
 
         A checkpoint made under another fingerprint must not be resumed: its cursor means something else.
         """
-        return _fingerprint(self._fetched())
+        return fingerprint(self._fetched())
 
     @abstractmethod
     def _fetched(self) -> dict[str, Any]: ...
 
 
-class ApiSource(Connection, BaseSource):
+class ApiSource(Connection, Answers, BaseSource):
     """A REST API that answers in JSON, NDJSON, CSV or XML."""
 
     given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
@@ -153,23 +136,6 @@ class ApiSource(Connection, BaseSource):
     records: Expression | None = Field(
         None,
         description="JMESPath to the list of records; left out: the array itself, or `results`, `data` or `items`.",
-    )
-    carry: Carry = Field(
-        default_factory=dict,
-        description="What a record in a list of lists takes along from the records it stands in, under `_parent`.",
-    )
-    error: Expression | None = Field(
-        None, description="JMESPath to what an answer with status 200 has only when it is none."
-    )
-    format: AnswerFormat = Field(
-        AnswerFormat.AUTO, description="What answers are written in; `auto`: as their Content-Type says."
-    )
-    csv: CsvAnswers = Field(default_factory=CsvAnswers, description="How CSV answers are written.")
-    encoding: Encoding = Field(
-        "auto", description="The encoding of answers; `auto`: a byte order mark, the charset, else UTF-8."
-    )
-    max_size: ByteSize = Field(
-        16 << 30, ge=1, description="The most bytes of one answer, unpacked, such as `2GiB`."
     )
     pagination: PaginationField = Field(default_factory=NoPagination, description="How to get the next page.")
     parent: Parent | None = Field(
@@ -211,22 +177,9 @@ class ApiSource(Connection, BaseSource):
         return self
 
     @model_validator(mode="after")
-    def _records_fit_the_format(self) -> ApiSource:
-        records, hint = self.records, None
-        match self.format:
-            case AnswerFormat.NDJSON | AnswerFormat.CSV if records is not None:
-                refuse(
-                    f"does not go with format: {self.format}, where each line is a record", at=("records",)
-                )
-            case AnswerFormat.XML if records is None or not is_plain_path(records):
-                hint = "Leave the outermost element out, as in records: channel.item"
-                refuse("must be the path to the elements that are records", at=("records",), hint=hint)
-            case _:
-                pass
-        if self.carry and self.parent is not None:
-            refuse("does not go with parent, which carries under the same name", at=("carry",))
-        if self.carry and (records is None or not goes_into_lists(records)):
-            refuse("needs `records` with [] in it, such as orders[].lines[]", at=("carry",))
+    def _records_can_be_read(self) -> ApiSource:
+        check_records(self.format, self.records)
+        check_carry(self.carry, self.records, has_parent=self.parent is not None)
         return self
 
     def _incomplete(self) -> Iterator[Refusal]:
@@ -250,7 +203,7 @@ class ApiSource(Connection, BaseSource):
     def recipe_fingerprint(self) -> str:
         """16 hex digits over what decides, beyond `fetch_fingerprint`, what an unchanged answer would become."""
         declared = self.model_dump(include={"map", "incremental", "ignore_changes", "drift"})
-        return _fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
+        return fingerprint(declared | {"headers": _without_credentials(dict(self.headers))})
 
     def _fetched(self) -> dict[str, Any]:
         keys = {"type", "url", "method", "records", "key", "pagination"}
@@ -259,120 +212,6 @@ class ApiSource(Connection, BaseSource):
         if self.incremental is not None:
             shown["incremental"] = self.incremental.asked()
         return shown | {"params": _without_credentials(self.params), "body": _without_credentials(self.body)}
-
-
-class CsvSource(Connection, BaseSource):
-    """CSV files, plain or compressed, of this machine, in S3 or on the web."""
-
-    given_by_loader: ClassVar[frozenset[str]] = frozenset({"name", "folder"})
-
-    type: Literal["csv"] = Field("csv", description="CSV files, plain or compressed.")
-    folder: Path = Path()
-    path: FilePath = Field(
-        description="The file or a pattern of files, relative to the catalog's folder; s3://bucket/key; https://..."
-    )
-    root: RootFolder | None = Field(
-        None, description="The folder that no file may lie outside of, not even by a symbolic link."
-    )
-    max_size: ByteSize = Field(
-        1 << 40, ge=1, description="The most bytes of one file, unpacked, such as `50GiB`."
-    )
-    max_ratio: int | None = Field(
-        None, ge=2, description="The most bytes one compressed byte may become; left out: by format."
-    )
-    storage: Storage = Field(default_factory=Storage, description="The object store of an s3:// path.")
-    headers: Headers = Field(
-        default_factory=dict,
-        repr=False,
-        description="Headers of the requests for an https:// path; credentials go to `auth`.",
-    )
-    auth: AuthField = Field(
-        default_factory=NoAuth, description="How requests for an https:// path are authenticated."
-    )
-    retry: Retry = Field(
-        default_factory=Retry, description="How a failed request for a remote file is tried again."
-    )
-    delimiter: Delimiter = Field("auto", description="What separates cells: one character, or `auto`.")
-    quotechar: OneCharacter | None = Field('"', description="What quotes a cell; `null`: nothing does.")
-    escapechar: OneCharacter | None = Field(
-        None, description="What makes the next character stand for itself."
-    )
-    comment: Comment | None = Field(
-        None, description="Lines that begin with this, where a record would begin, are left out."
-    )
-    encoding: Encoding = Field("auto", description="The encoding, such as `utf-8` or `cp1252`, or `auto`.")
-    header: Header = Field(
-        True, description="Whether the first row names the columns; a list names them instead."
-    )
-    skip_rows: int = Field(0, ge=0, description="Lines to leave out at the start of the file.")
-    ragged: Ragged = Field(
-        Ragged.REJECT, description="Rows with too few cells: `reject` them, or `pad` them with empty cells."
-    )
-    null_values: tuple[str, ...] = Field(
-        ("",), description="Cells that mean: no value. A list replaces the default."
-    )
-
-    @field_validator("incremental")
-    @classmethod
-    def _only_a_version(cls, incremental: Incremental | None) -> Incremental | None:
-        if incremental is not None and incremental.param is not None:
-            refuse("is for APIs: in a file, field is the version only", at=("param",))
-        return incremental
-
-    @model_validator(mode="after")
-    def _keys_fit_the_path(self) -> CsvSource:
-        kind = path_kind(self.path)
-        refuse_all(
-            [
-                Refusal(f"does not go with this path, {_PATH_KINDS[kind]}", (key,))
-                for key, kinds in _KEYS_OF_KINDS.items()
-                if kind not in kinds and key in self.model_fields_set and getattr(self, key) is not None
-            ]
-        )
-        return self
-
-    @property
-    def location(self) -> str:
-        """Where the file or pattern is: an absolute path of this machine, or the address; its query may be a signature."""
-        if path_kind(self.path) != "local":
-            return re.sub(r"\?[^!]+", "?***", self.path) if path_kind(self.path) == "http" else self.path
-        return str((self.folder / Path(self.path).expanduser()).absolute())
-
-    @model_validator(mode="after")
-    def _different_characters(self) -> CsvSource:
-        named = {"delimiter": self.delimiter, "quotechar": self.quotechar, "escapechar": self.escapechar}
-        seen: dict[str, str] = {}
-        for name, character in named.items():
-            if character is not None and character in seen:
-                refuse(f"must differ from {seen[character]}", at=(name,))
-            if character is not None:
-                seen[character] = name
-        if self.comment is not None and self.comment[0] in seen:
-            refuse(f"must not begin with {seen[self.comment[0]]}", at=("comment",))
-        return self
-
-    def recipe_fingerprint(self) -> str:
-        """16 hex digits over what decides, beyond `fetch_fingerprint`, what becomes of a record once it has been read."""
-        return _fingerprint(
-            self.model_dump(include={"map", "null_values", "ignore_changes", "incremental", "drift"})
-        )
-
-    def _fetched(self) -> dict[str, Any]:
-        return self.model_dump(
-            include={
-                "type",
-                "path",
-                "key",
-                "delimiter",
-                "quotechar",
-                "escapechar",
-                "comment",
-                "encoding",
-                "header",
-                "skip_rows",
-                "ragged",
-            }
-        )
 
 
 class StreamSource(BaseSource):
@@ -395,7 +234,7 @@ class StreamSource(BaseSource):
         return self.model_dump(include={"type", "url", "records", "key"})
 
 
-def _fingerprint(values: dict[str, Any]) -> str:
+def fingerprint(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

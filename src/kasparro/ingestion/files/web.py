@@ -22,9 +22,9 @@ from kasparro.ingestion.files.stored import StoredFile
 from kasparro.ingestion.files.streamed import StreamedFile
 from kasparro.ingestion.files.web_client import Answer, Version, WebClient, check_version
 from kasparro.ingestion.http.access import Access, access_of
+from kasparro.ingestion.http.gate import Waiting, open_gate
 from kasparro.ingestion.http.origin import parse_url
-from kasparro.ingestion.http.pause import Pause
-from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.http.retry import with_retries
 
 _BUFFER_BYTES: Final = 256 * 1024
 _FIRST_BYTES: Final = 1024 * 1024
@@ -74,6 +74,7 @@ class _Reading:
         self._file = file
         self._stack = AsyncExitStack()
         self._waiting = Waiting()
+        self._gate = open_gate()
         self._loop = LoopThread()
         self._client = self._loop.run(self._connect())
         self._answer: Answer | None = None
@@ -159,7 +160,7 @@ class _Reading:
         self._answer = None
 
     def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting, Pause()))
+        return self._loop.run(with_retries(attempt, self._file.retry, self._waiting, self._gate))
 
 
 async def _close(answer: Answer) -> None:

@@ -30,12 +30,12 @@ from kasparro.core.etl_config import (
     TokenAuth,
 )
 from kasparro.ingestion.http.credentials import Credentials, credentials_of
+from kasparro.ingestion.http.gate import Waiting, open_gate
 from kasparro.ingestion.http.grants import Grant, Surroundings, grant_of
 from kasparro.ingestion.http.guarded import Network
-from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.redirects import RedirectRules, redirect_rules
-from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.http.session import CONNECTIONS, Elsewhere, open_session
 from kasparro.ingestion.http.tls import TlsContexts, tls_contexts
 from kasparro.ingestion.http.token_request import Asking
@@ -89,7 +89,7 @@ class Access:
         for secret in self.tokens.slot.token.credentials.secrets if self.tokens.slot.token else ():
             asking.learn(secret)
         attempt = partial(self.tokens.grant.token, asking)
-        obtain = partial(with_retries, attempt, self.tokens.retry, waiting, Pause())
+        obtain = partial(with_retries, attempt, self.tokens.retry, waiting, open_gate(waiting))
         return TokenKeeper(obtain, self.tokens.slot, waiting.now)
 
 

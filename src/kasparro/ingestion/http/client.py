@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro import __version__
@@ -32,12 +31,13 @@ from kasparro.ingestion.http.conditional import NotModified
 from kasparro.ingestion.http.content_encoding import ACCEPT_ENCODING
 from kasparro.ingestion.http.credentials import Credentials
 from kasparro.ingestion.http.failures import translated
+from kasparro.ingestion.http.gate import Gate, open_gate
 from kasparro.ingestion.http.headers import merged
 from kasparro.ingestion.http.hops import AWAY, MOST_REDIRECTS, REDIRECTS, Hop, Way
 from kasparro.ingestion.http.large_bodies import HELD, BlockTaker, hand_on
 from kasparro.ingestion.http.origin import resolve_link
-from kasparro.ingestion.http.pause import Pause
 from kasparro.ingestion.http.query import with_query
+from kasparro.ingestion.http.quota import asked_wait, quota_wait
 from kasparro.ingestion.http.redaction import Redactor
 from kasparro.ingestion.http.redirects import Reach, RedirectRules
 from kasparro.ingestion.http.session import Elsewhere
@@ -45,6 +45,8 @@ from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 from kasparro.ingestion.http.tokens import Token, TokenKeeper
 
 _ERROR_BODY: Final = Bounds(size=MIB)
+_ERROR_TIME: Final = 5.0
+"""Seconds for what a source says of an error: one that says it byte by byte must not make a refusal a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Large(BlockTaker, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Fetches from one origin. `limiter` and `pause` are waited for before each request; the limiter outlives the client.
+    """Fetches from one origin. Each request, redirects and retries too, passes the `gate` first, which outlives the client.
 
     `tokens` are sent instead of `credentials` where there are some; `elsewhere` is asked where `rules` let a redirect lead away.
     """
@@ -98,8 +100,7 @@ class HttpClient:
     credentials: Credentials
     redact: Redactor
     timeout: float
-    limiter: AsyncLimiter | None = None
-    pause: Pause = field(default_factory=Pause)
+    gate: Gate = field(default_factory=open_gate)
     bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = clock.now
     tokens: TokenKeeper | None = None
@@ -107,7 +108,7 @@ class HttpClient:
     elsewhere: Elsewhere | None = None
 
     async def fetch(self, request: Request) -> Response:
-        """Ask, within `timeout` seconds for each hop, waits for the rate limit not included.
+        """Ask, within `timeout` seconds for each hop, waits at the gate not included.
 
         Raises `NotModified` when the conditions of *request* say so.
         """
@@ -145,30 +146,29 @@ class HttpClient:
 
     async def _hop(self, request: Request, hop: Hop, credentials: Credentials) -> Response | Hop:
         """One request: the answer, or where it redirects to."""
-        await self._turn()
+        await self.gate.passed()
         with translated(self._place(hop), self.redact):
             try:
                 async with (
                     asyncio.timeout(self.timeout) as deadline,
                     self._send(request, hop, credentials) as raw,
                 ):
-                    return await self._receive(request, hop, raw, deadline)
+                    wait = self._wait_after(raw)
+                    self.gate.hold(wait)
+                    answer = await self._receive(request, hop, raw, deadline)
             except TimeoutError as error:
                 message = f"no complete answer within {self.timeout:g} s"
                 raise TransientSourceError(
                     message, hint="A longer `timeout` or smaller pages may help"
                 ) from error
+        if wait:
+            await self.gate.rest(wait)
+        return answer
 
-    async def _turn(self) -> None:
-        """Wait until the declared rate and the source itself allow a request: after a pause in their distance again."""
-        await self._distance()
-        while self.pause.on:
-            await self.pause.over()
-            await self._distance()
-
-    async def _distance(self) -> None:
-        if self.limiter is not None:
-            await self.limiter.acquire()
+    def _wait_after(self, raw: aiohttp.ClientResponse) -> float:
+        """Seconds that the next request has to wait, by what *raw* says of it."""
+        read = quota_wait if raw.ok and raw.status not in REDIRECTS else asked_wait
+        return read(raw.headers, self.now()) or 0.0
 
     @asynccontextmanager
     async def _send(
@@ -232,7 +232,8 @@ class HttpClient:
         if isinstance(error, AuthenticationFailed) and not hop.bare:
             error.status = raw.status
         try:
-            body = await _read(raw, _ERROR_BODY)
+            async with asyncio.timeout(min(_ERROR_TIME, self.timeout / 2)):
+                body = await _read(raw, _ERROR_BODY)
         except (SourceError, aiohttp.ClientError, OSError):  # the status says enough
             return error
         said = self.redact(excerpt(body.content))[:EXCERPT]

@@ -15,17 +15,16 @@ from functools import partial
 from typing import Any, Final, Self
 
 import structlog
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from kasparro.core.errors import PermanentSourceError, SourceError, UnexpectedContent
-from kasparro.core.etl_config import CONCURRENCY, ApiSource, RateLimit
+from kasparro.core.etl_config import CONCURRENCY, ApiSource
 from kasparro.ingestion.http.access import Access, Connections, access_of
 from kasparro.ingestion.http.client import HttpClient, Request
 from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
-from kasparro.ingestion.http.pause import Pause
-from kasparro.ingestion.http.retry import Waiting, with_retries
+from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
+from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
@@ -55,7 +54,7 @@ class Habits:
 
 class ApiPages:
     """See `ingestion.ports.Source`. *waiting* is time, sleep and chance; *target* what to ask, *access* how it is reached, where
-    that is not as declared.
+    that is not as declared; *gate* what each request passes, where its limits are shared with others.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class ApiPages:
         waiting: Waiting | None = None,
         target: Target | None = None,
         access: Access | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._declared = declaration
         self._target = target or target_of(declaration)
@@ -74,9 +74,8 @@ class ApiPages:
         self._reader = AnswerReader(declaration, self._redact)
         # A parent's key is the same in all its records, and is not yet in them here.
         self._identify = identifier(declaration.model_copy(update={"parent": None}))
-        self._limiter = limiter_of(declaration.rate_limit)
+        self._gate = gate or local_gate(declaration, self._waiting)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
-        self._pause = Pause()
         self._habits = Habits()
         self._blindly = True
         self._places: AbstractAsyncContextManager[Any] = nullcontext()
@@ -167,9 +166,8 @@ class ApiPages:
             credentials=self._access.credentials,
             redact=self._redact,
             timeout=self._declared.timeout.total_seconds(),
-            limiter=self._limiter,
+            gate=self._gate,
             bounds=self._reader.bounds,
-            pause=self._pause,
             now=self._waiting.now,
             tokens=connections.tokens,
             rules=self._access.rules,
@@ -213,7 +211,7 @@ class ApiPages:
 
     async def _fetch(self, client: HttpClient, paging: Paging, handing_on: HandingOn, at: Position) -> Answer:
         attempt = partial(self._attempt, client, paging.request(self._target, at), handing_on.to(at))
-        return await with_retries(attempt, self._declared.retry, self._waiting, client.pause)
+        return await with_retries(attempt, self._declared.retry, self._waiting, client.gate)
 
     async def _attempt(self, client: HttpClient, request: Request, hand_on: HandOn) -> Answer:
         """One attempt at one page. A body that ends early fails the attempt, whether HTTP or JSON shows it."""
@@ -296,10 +294,3 @@ class ApiPages:
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))
-
-
-def limiter_of(declared: RateLimit | None) -> AsyncLimiter | None:
-    """One request each per/requests seconds: a bucket of the declared size would let nearly twice as many through at first."""
-    if declared is None or declared.requests is None:
-        return None
-    return AsyncLimiter(1, declared.per.total_seconds() / declared.requests)

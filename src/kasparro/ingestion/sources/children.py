@@ -18,7 +18,7 @@ from typing import Any, Final
 from kasparro.core.errors import PermanentSourceError
 from kasparro.core.etl_config import ApiSource, Parent, SourceName
 from kasparro.ingestion.http.client import HttpClient
-from kasparro.ingestion.http.retry import Waiting
+from kasparro.ingestion.http.gate import Gate, Waiting
 from kasparro.ingestion.ports import Parents
 from kasparro.ingestion.sources.api import ApiPages
 from kasparro.ingestion.sources.filling import Filled, Filling, Unusable, carrying
@@ -47,12 +47,17 @@ class ChildPages:
     """See `ingestion.ports.Source`."""
 
     def __init__(
-        self, declaration: ApiSource, parent: Parent, parents: Parents, waiting: Waiting | None = None
+        self,
+        declaration: ApiSource,
+        parent: Parent,
+        parents: Parents,
+        waiting: Waiting | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._parent = parent
         self._parents = parents
         self._filling = Filling(declaration, parent)
-        self._pages = ApiPages(declaration, waiting)
+        self._pages = ApiPages(declaration, waiting, gate=gate)
 
     async def pages(self, after: Cursor | None) -> AsyncGenerator[Page]:
         start = await self._start(after)

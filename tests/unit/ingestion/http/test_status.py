@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kasparro.core.errors import AuthenticationFailed, PermanentSourceError, SourceError, TransientSourceError
-from kasparro.ingestion.http.status import asked_wait, excerpt, status_error
+from kasparro.ingestion.http.status import excerpt, status_error
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
@@ -40,32 +40,6 @@ def test_a_403_that_is_a_rate_limit_passes():
     assert isinstance(
         error(403, {"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "60"}), AuthenticationFailed
     )
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({}, None),
-        ({"Retry-After": "120"}, 120),
-        ({"Retry-After": " 0 "}, 0),
-        ({"Retry-After": "-5"}, None),
-        ({"Retry-After": "1.5"}, None),
-        ({"Retry-After": "9" * 12}, 999_999_999_999),
-        ({"Retry-After": "Mon, 04 May 2026 12:01:00 GMT"}, 60),
-        ({"Retry-After": "Monday, 04-May-26 12:01:00 GMT"}, 60),
-        ({"Retry-After": "Mon May  4 12:01:00 2026"}, 60),
-        ({"Retry-After": "Mon, 04 May 2026 11:00:00 GMT"}, 0),
-        ({"Retry-After": "Mon, 04 May 2026 14:01:00 +0200"}, 60),
-        ({"Retry-After": "never"}, None),
-        ({"Retry-After": "Mon, 99 May 2026 12:00:00 GMT"}, None),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 9)}, 9),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) - 9)}, 0),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, None),
-        ({"X-RateLimit-Remaining": "0"}, None),
-    ],
-)
-def test_how_long_the_source_asks_us_to_wait(headers, wait):
-    assert asked_wait(headers, NOW) == wait
 
 
 def test_an_excerpt_is_one_line_of_text():

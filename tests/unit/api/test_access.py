@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from kasparro.api.security import Access
+from kasparro.api.access import Access, credentials_of
 from kasparro.core.config import Scope, Settings
 from kasparro.core.errors import NotAllowed, NotAuthenticated
 
@@ -10,8 +12,15 @@ READ, ADMIN = "read-secret-1", "admin-s\u00e9cret-1"
 EVERYTHING = frozenset({Scope.READ, Scope.ADMIN})
 
 
-def access(**given) -> Access:
-    return Access(Settings(_env_file=None, **given))
+class Door(Access):
+    """Access, asked without a loop of one's own."""
+
+    def admit(self, scope):
+        return asyncio.run(super().admit(scope, credentials_of(scope)))
+
+
+def access(*verifiers, **given) -> Door:
+    return Door(Settings(_env_file=None, **given), verifiers)
 
 
 def request(method="GET", path="/data", client=("127.0.0.1", 5000), **headers):

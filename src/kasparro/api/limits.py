@@ -1,0 +1,159 @@
+"""How many requests a minute: counted for each key or address, in this process or in a Redis that several share.
+
+`Limiter.take` is asked for every request. A minute begins with the first request of it. A Redis that is away is no reason to
+refuse, nor to let everybody in: this process counts by itself until it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
+from typing import Final
+
+import structlog
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], float]
+"""Seconds since 1970: the times of Redis are such."""
+
+WINDOW_SECONDS: Final = 60
+MOST_COUNTERS: Final = 100_000
+"""Of this process. When there are more, those that are over go first, then the oldest."""
+
+REDIS_SECONDS: Final = 0.25
+"""How long a request waits for Redis."""
+
+REDIS_CONNECTIONS: Final = 16
+AWAY_SECONDS: Final = 5.0
+"""How long a Redis that did not answer is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How somebody stands with their limit. `reset` is in whole seconds, until all of it is there again."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+
+class Counters(MemoryStorage):
+    """The library's counters, without its task and its walk over all of them at every request, and never too many."""
+
+    def __init__(self, now: Clock, most: int = MOST_COUNTERS) -> None:
+        super().__init__()
+        self._now = now
+        self._most = most
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        if not await self.get(key):
+            if len(self.expirations) >= self._most:
+                self._make_room()
+            self.expirations[key] = self._now() + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    async def get(self, key: str) -> int:
+        if self.expirations.get(key, 0) > self._now():
+            return self.storage[key]
+        self._forget(key)
+        return 0
+
+    def _make_room(self) -> None:
+        over = [key for key, expires in self.expirations.items() if expires <= self._now()]
+        for key in over or list(self.expirations)[: self._most // 10 or 1]:
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self.storage.pop(key, None)
+        self.expirations.pop(key, None)
+
+
+class Limiter:
+    """Counts in Redis where there is one, else here."""
+
+    def __init__(self, redis_url: str | None, now: Clock) -> None:
+        self._here = Counters(now)
+        self._pool = _pool(redis_url) if redis_url else None
+        self._shared = _storage(self._pool) if self._pool else None
+        self._now = now
+        self._away_until = 0.0
+
+    async def take(self, who: str, per_minute: int) -> Standing:
+        """Count one request of *who*."""
+        if self._shared and self._now() >= self._away_until:
+            try:
+                return await self._take(self._shared, who, per_minute)
+            except (RedisError, OSError) as error:
+                self._away_until = self._now() + AWAY_SECONDS
+                log.warning("limits.redis_unavailable", error=type(error).__name__, retry_in=AWAY_SECONDS)
+        return await self._take(self._here, who, per_minute)
+
+    async def _take(self, storage: Storage, who: str, per_minute: int) -> Standing:
+        count = await storage.incr(who, WINDOW_SECONDS)
+        reset = max(1, ceil(await storage.get_expiry(who) - self._now()))
+        return Standing(count <= per_minute, per_minute, max(0, per_minute - count), reset)
+
+    async def close(self) -> None:
+        if self._pool:
+            await self._pool.disconnect()
+
+
+class Failures:
+    """Counts wrong keys by address, in this process: who tries too many is not even looked at."""
+
+    def __init__(self, per_minute: int, now: Clock) -> None:
+        self._per_minute = per_minute
+        self._counters = Counters(now)
+        self._now = now
+
+    async def blocked(self, address: str) -> int:
+        """For how many seconds *address* has to wait; 0 when it need not."""
+        if await self._counters.get(address) < self._per_minute:
+            return 0
+        return max(1, ceil(await self._counters.get_expiry(address) - self._now()))
+
+    async def note(self, address: str) -> None:
+        await self._counters.incr(address, WINDOW_SECONDS)
+
+
+def _pool(url: str) -> ConnectionPool:
+    return BlockingConnectionPool.from_url(
+        url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _storage(pool: ConnectionPool) -> RedisStorage:
+    return RedisStorage(
+        "async+redis://",
+        implementation="redispy",
+        key_prefix="kasparro",
+        connection_pool=pool,  # type: ignore[arg-type]  # handed on to redis-py
+    )
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Whom an address belongs to, as far as can be told: whoever has one IPv6 address has 2^64 of them."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
+    return str(ip)

@@ -1,0 +1,20 @@
+"""Search documents, and an index that serves times of creation in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+TABLES = Path(__file__).with_suffix(".sql")
+
+
+def upgrade() -> None:
+    driver: Any = op.get_bind().connection.driver_connection
+    driver.execute(TABLES.read_text())
