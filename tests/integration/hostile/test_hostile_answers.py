@@ -225,7 +225,9 @@ async def test_the_same_records_in_other_formats_are_the_same_dataset(house: Hou
         for name in answers:
             where = "records: items\n" if name in {"json", "xml"} else ""
             await house.ingest(source(f"{upstream.url}/{name}", where + mapped, name=name), name)
-            shown[name] = [record | {"source": None} for _, record in sorted((await house.dataset(name)).items())]
+            shown[name] = [
+                record | {"source": None} for _, record in sorted((await house.dataset(name)).items())
+            ]
 
     assert shown["json"] == shown["ndjson"] == shown["csv"] == shown["xml"]
     assert [record["title"] for record in shown["json"]] == ["thing 1", "a, b"]

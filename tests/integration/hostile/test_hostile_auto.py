@@ -29,8 +29,14 @@ def by(name: str, answer: Callable[[int, bool], Answer]) -> Script:
 
 def github(asked: Asked) -> Answer:
     number = asked.number("page", 1)
-    links = [f'<{asked.path}?page={n}>; rel="{rel}"' for rel, n in (("prev", number - 1), ("next", number + 1), ("last", PAGES)) if 0 < n <= PAGES]
-    return said({"total_count": 40_000, "incomplete_results": True, "items": page(number)}, Link=", ".join(links))
+    links = [
+        f'<{asked.path}?page={n}>; rel="{rel}"'
+        for rel, n in (("prev", number - 1), ("next", number + 1), ("last", PAGES))
+        if 0 < n <= PAGES
+    ]
+    return said(
+        {"total_count": 40_000, "incomplete_results": True, "items": page(number)}, Link=", ".join(links)
+    )
 
 
 def stripe(asked: Asked) -> Answer:
@@ -53,6 +59,10 @@ def elasticsearch(asked: Asked) -> Answer:
 
 def dotted(name: str) -> Callable[[int, bool], Answer]:
     return lambda n, last: said({"value": page(n), **({} if last else {name: f"?$skiptoken={n + 1}"})})
+
+
+def airtable(number: int) -> Answer:
+    return said({"records": page(number), **({} if number >= PAGES else {"offset": f"itr/{number + 1}"})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ SHAPES = [
     Shape("Facebook", by("after", lambda n, last: said({"data": page(n), "paging": {"cursors": {"before": "x", "after": str(n + 1)}, **({} if last else {"next": f"/things?after={n + 1}"})}}))),
     Shape("Zendesk", by("page[after]", lambda n, last: said({"things": page(n), "meta": {"has_more": not last, "after_cursor": str(n + 1)}, "links": {"next": None if last else f"/things?page[after]={n + 1}"}})), "things"),
     Shape("Notion", by("start_cursor", lambda n, last: said({"object": "list", "results": page(n), "has_more": not last, "next_cursor": None if last else str(n + 1)}))),
-    Shape("Airtable", by("offset", lambda n, last: said({"records": page(n), **({} if last else {"offset": str(n + 1)})})), "records"),
+    Shape("Airtable", lambda a: airtable(int(a.query.get("offset", "itr/1").removeprefix("itr/"))), "records"),
     Shape("Firestore", by("page_token", lambda n, last: said({"documents": page(n), "next_page_token": "" if last else str(n + 1)})), "documents"),
     Shape("DynamoDB-like", by("cursor", lambda n, last: said({"items": [] if n == 2 else page(n if n < 2 else n - 1), "next_cursor": None if n == PAGES + 1 else str(n + 1)})), requests=PAGES + 1),
 ]  # fmt: skip
@@ -98,7 +108,9 @@ SHAPES = [
 async def test_auto_reads_all_there_is(house: House, shape: Shape):
     records = f"records: {shape.records}\n" if shape.records else ""
     async with serve(shape.script) as upstream:
-        report = await house.ingest(source(f"{upstream.url}/things", f"{records}pagination: auto\n{shape.more}"))
+        report = await house.ingest(
+            source(f"{upstream.url}/things", f"{records}pagination: auto\n{shape.more}")
+        )
 
     assert (report.status, report.error) == (RunStatus.SUCCESS, None)
     assert await house.ids() == list(shape.ids), upstream.targets

@@ -18,7 +18,10 @@ USUAL: Final = ("results", "data", "items")
 """Where records are looked for when nothing is declared."""
 
 _TOTALS: Final = (("total",), ("total_count",), ("count",), ("meta", "total"))
-_PAGES: Final = (("total_pages",), ("last_page",), ("meta", "total_pages"), ("meta", "last_page"))
+_PAGES: Final = (
+    *(("total_pages",), ("totalPages",), ("last_page",)),
+    *(("meta", "total_pages"), ("meta", "last_page")),
+)
 _PLAUSIBLE_DIGITS: Final = 15
 _KEYS_NAMED: Final = 20
 _NO_COMPLAINT: Final = frozenset({None, b"null", b"false", b"0", b"[]", b"{}", b'""'})
