@@ -222,6 +222,59 @@ async def test_runs_that_are_killed_at_any_request_lose_nothing(house: House):
     assert killed[-1].result().status is RunStatus.SUCCESS
 
 
+EXPIRING = {
+    "token": "pagination: {type: cursor, param: after, next: next}",
+    "link": "pagination: {type: next_url, path: link}",
+    "token in a slice": "pagination: {type: cursor, param: after, next: next}\nincremental: {field: at, param: since}",
+}
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize("kind", EXPIRING)
+async def test_a_token_that_expired_between_runs_leads_back_to_the_beginning(
+    house: House, kind: str, status: int
+):
+    house.batch = 1
+    day = 1
+
+    def script(asked: Asked) -> Answer:
+        told, _, at = asked.query.get("after", f"{day}-1").partition("-")
+        if told != str(day):
+            return said({"error": "the token has expired"}, status)
+        number = int(at)
+        if day == 1 and number == 3:
+            return said({}, 403)
+        more = {} if number == 4 else {"next": f"{day}-{number + 1}", "link": f"?after={day}-{number + 1}"}
+        return said({"items": things(number, at="2026-01-01T00:00:00Z"), **more})
+
+    async with serve(script) as upstream:
+        catalog = source(f"{upstream.url}/things", EXPIRING[kind])
+        first = await house.ingest(catalog)
+        assert (first.error_code, await house.ids()) == ("auth_failed", ["1", "2"])
+        day = 2
+        second = await house.ingest(catalog)
+        assert (second.error, await house.ids()) == (None, ["1", "2", "3", "4"])
+        assert "place_expired" in await house.notices()
+
+
+async def test_a_source_that_refuses_its_first_page_too_is_refused_after_one_more_request(house: House):
+    refused = {"3"}
+
+    def script(asked: Asked) -> Answer:
+        at = asked.query.get("after", "1")
+        if at in refused:
+            return said({}, 404)
+        return said({"items": things(int(at)), "next": str(int(at) + 1)})
+
+    async with serve(script) as upstream:
+        catalog = source(f"{upstream.url}/things", WAYS["after"])
+        assert (await house.ingest(catalog)).error_code == "source_refused"
+        refused.add("1")
+        before = len(upstream.asked)
+        report = await house.ingest(catalog)
+        assert (report.error_code, len(upstream.asked) - before) == ("source_refused", 2)
+
+
 @dataclass
 class Tagged:
     """One answer with an ETag, which may tell nothing, or lie."""

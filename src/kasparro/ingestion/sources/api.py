@@ -33,11 +33,12 @@ from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.large_answers import HandOn, Part
 from kasparro.ingestion.sources.loops import LoopWatch, page_digest
+from kasparro.ingestion.sources.named_pages import STALE, is_named
 from kasparro.ingestion.sources.pagination import Bound, paging_of
 from kasparro.ingestion.sources.paging import Paging
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.target import Target, target_of
-from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, Page, RawRecord, Reject
+from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, NoticeCode, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +118,30 @@ class ApiPages:
             yield self._client(connections)
 
     async def pages_through(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
-        """The same, by requests of *client*, which may fetch other pages of the same origin too."""
+        """The same, by requests of *client*, which may fetch other pages of the same origin too.
+
+        A token or link that was kept and is not taken any more, as those that expire are, leads back to the beginning.
+        """
+        begun = False
+        async with aclosing(self._pages_from(client, after)) as pages:
+            try:
+                async for page in pages:
+                    begun = True
+                    yield page
+            except PermanentSourceError as refusal:
+                if begun or refusal.status not in STALE or not is_named(after):
+                    raise
+                status = refusal.status
+            else:
+                return
+        message = f"the place where the fetch should go on is refused with {status}; it begins again"
+        told = [Notice(NoticeCode.PLACE_EXPIRED, message, {"status": status})]
+        async with aclosing(self._pages_from(client, None)) as pages:
+            async for page in pages:
+                yield replace(page, notices=(*told, *page.notices))
+                told.clear()
+
+    async def _pages_from(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
         paging = paging_of(self._declared.pagination, self._access.credentials)
         place: Place | None = self._start(paging, after)
         outlook: Outlook | None = None
