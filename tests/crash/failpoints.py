@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import psycopg
+
 from kasparro.core.errors import DatabaseUnavailable
 from kasparro.storage import leases, ledger, raw_archive, writes
 from kasparro.storage.checkpoints import Checkpoints
@@ -31,6 +33,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "copy_dataset": (writes, "copy_dataset"),
     "upsert_dataset": (writes, "upsert_dataset"),
     "copy_raw": (writes, "copy_raw"),
+    "copy_piece": (psycopg.AsyncCopy, "write"),
     "upsert_raw": (writes, "upsert_raw"),
     "quarantine": (writes, "quarantine"),
     "resolve": (writes, "resolve_rejects"),

@@ -18,6 +18,8 @@ FROZEN = [
     ("commit", "before", 3),
     ("advance", "before", 2),
     ("advance", "after", 2),
+    ("copy_piece", "before", 2),
+    ("copy_piece", "before", 5),
     ("copy_raw", "after", 3),
     ("count", "after", 4),
     ("commit", "after", 2),

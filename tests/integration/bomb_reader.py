@@ -51,7 +51,7 @@ BOMBS: dict[str, Callable[[], tuple[bytes, str, dict[str, Any]]]] = {
     "depth of objects": lambda: (b'{"items": [' + b'{"a":' * 2 * MIB, "", {}),
     "depth in a record": lambda: (b"[" + b"[" * 100_000 + b"]" * 100_000 + b"]", "", {}),
     "width": lambda: (json.dumps([{f"k{n}": n for n in range(300_000)}]).encode(), "", {}),
-    "text": lambda: (b'[{"id": "' + b"x" * 10 * MIB + b'"}]', "", {}),
+    "text": lambda: (b'[{"id": "' + b"x" * 9 * MIB + b'"}]', "", {}),
     "quotes": lambda: (b'["' + b'\\"' * 5 * MIB, "", {}),
     "numbers": lambda: (b'[{"id": %b, "x": 1e1000000}]' % (b"9" * 4_301), "", {}),
     "digits": lambda: (b'[{"id": 1, "x": %b}]' % (b"9" * 5 * MIB), "", {}),

@@ -22,6 +22,7 @@ from kasparro.core.database_errors import translated
 from kasparro.core.embedded import EmbeddedPostgres, Keeper
 from kasparro.core.errors import ConfigurationError, SchemaMismatch
 from kasparro.core.pool import Pool
+from kasparro.core.this_process import process_name
 
 RV = TypeVar("RV")
 
@@ -144,7 +145,9 @@ class Database:
 
     async def _connect(self) -> DeadlineConnection:
         connection = await DeadlineConnection.connect(
-            self.url, connect_timeout=CONNECT_SECONDS, application_name=self.options.name
+            self.url,
+            connect_timeout=CONNECT_SECONDS,
+            application_name=f"{self.options.name} {process_name()}",
         )
         connection.deadline = self.options.statement + GRACE_SECONDS
         if self.options.send_buffer is not None:

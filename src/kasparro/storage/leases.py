@@ -6,19 +6,15 @@ transaction that writes: a process that was stopped for longer than its lease ca
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from psycopg import AsyncConnection
 
 from kasparro.core.errors import LeaseHeld
+from kasparro.core.this_process import process_name
 from kasparro.schemas.ingest import Place, RunId, SourceName
-
-HOLDER: Final = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-"""This process: host, pid, and a random part, because pids repeat."""
 
 ALIVE = """
 WITH lease AS (SELECT * FROM source_lease WHERE source = %(source)s FOR UPDATE)
@@ -34,6 +30,16 @@ SET token = lease.token + 1, batch_seq = 0, holder = excluded.holder, run_id = e
 WHERE lease.holder IS NULL OR lease.expires_at < clock_timestamp()
 RETURNING token
 """
+
+EVICT = """
+SELECT pg_terminate_backend(activity.pid)
+FROM source_lease AS lease, pg_stat_activity AS activity
+WHERE lease.source = %(source)s AND lease.expires_at < clock_timestamp() AND lease.holder <> %(holder)s
+  AND activity.datname = current_database() AND activity.usename = current_user
+  AND split_part(activity.application_name, ' ', 1) = split_part(current_setting('application_name'), ' ', 1)
+  AND split_part(activity.application_name, ' ', 2) = split_part(lease.holder, ':', 2) || ':' || split_part(lease.holder, ':', 3)
+"""
+"""A process stopped in the middle of a COPY keeps its locks: no timeout of the server's ends the waiting for its rows."""
 
 HELD_BY = "SELECT holder, run_id, expires_at FROM source_lease WHERE source = %(source)s"
 
@@ -72,9 +78,18 @@ class Lease:
         return {"source": self.source, "run_id": self.run_id, "token": self.token, "seconds": self.seconds}
 
 
+def holder_name() -> str:
+    """This process among those of all machines."""
+    return f"{socket.gethostname()}:{process_name()}"
+
+
 async def take(connection: AsyncConnection[Any], source: SourceName, run_id: RunId, seconds: float) -> Lease:
-    """Take the lease of *source*, or raise `LeaseHeld` saying by whom it is held."""
-    parameters = {"source": source, "run_id": run_id, "holder": HOLDER, "seconds": seconds}
+    """Take the lease of *source*, or raise `LeaseHeld` saying by whom it is held.
+
+    What a process that let its lease run out has open in the database is ended, its other sources included: those try again.
+    """
+    parameters = {"source": source, "run_id": run_id, "holder": holder_name(), "seconds": seconds}
+    await connection.execute(EVICT, parameters)
     row = await (await connection.execute(TAKE, parameters)).fetchone()
     if row is None:
         holder, held_run, expires_at = await _one(connection, HELD_BY, parameters)

@@ -21,7 +21,7 @@ from kasparro.schemas.ingest import RunReport
 from kasparro.storage.ingest_jobs import IngestJob
 from kasparro.storage.job_claims import JobClaims
 from kasparro.storage.job_notices import listen
-from kasparro.storage.leases import HOLDER
+from kasparro.storage.leases import holder_name
 from kasparro.storage.parked_runs import ParkedRuns
 from kasparro.worker.execution import Execution
 from kasparro.worker.maintenance import Maintenance
@@ -49,7 +49,7 @@ async def run_worker(
     """
     claims = JobClaims(runtime.jobs.database)
     outage = Outage()
-    with bound_contextvars(worker=HOLDER):
+    with bound_contextvars(worker=holder_name()):
         async with heart(claims, outage, pace) as worker_id:
             execution = Execution(
                 claims, worker_id, ingest_with(runtime, stop), concurrency, stop, pace, outage

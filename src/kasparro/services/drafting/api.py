@@ -43,7 +43,8 @@ async def api_draft(asked: Asked, name: str, most: int, folder: Path, variables:
 
 async def _answer(draft: Draft, folder: Path, variables: Mapping[str, str]) -> Page:
     """The whole answer as one record; its cursor shows whether a Link header names a next page."""
-    whole = [Line("records", _WHOLE), Line("pagination", "link_header"), Line("retry", {"attempts": 2})]
+    whole = [Line("records", _WHOLE), Line("format", "json"), Line("pagination", "link_header")]
+    whole.append(Line("retry", {"attempts": 2}))
     declaration: SourceDeclaration = declared(draft.with_lines([*draft.lines, *whole]), folder, variables)
     async with aclosing(open_source(declaration, 1).pages(None)) as pages:
         page = await anext(pages)
