@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from kasparro import __version__
+from kasparro.cli.opening import not_made_yet
 from kasparro.cli.session import is_embedded, read_catalog
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions, database_url, shown_url
@@ -113,12 +113,6 @@ def port(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "port", Verdict.WARN, error.message, "If it is not Kasparro that uses it: " + str(error.hint)
         )
-
-
-def not_made_yet(settings: Settings) -> Path | None:
-    """The embedded database's directory, when no command has made it yet: looking must not make it."""
-    directory = settings.data_dir / "postgres" / "data"
-    return directory if is_embedded(settings) and not (directory / "PG_VERSION").exists() else None
 
 
 async def database(settings: Settings) -> list[Finding]:

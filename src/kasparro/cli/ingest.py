@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from kasparro.cli.checks import not_made_yet
 from kasparro.cli.dry_run import DryRuns, show_dry_runs
 from kasparro.cli.ingesting import Ended, run_each
-from kasparro.cli.opening import runtime_for
+from kasparro.cli.opening import not_made_yet, runtime_for
 from kasparro.cli.output import print_json
 from kasparro.cli.progress import progress
 from kasparro.cli.session import begin, chosen, read_catalog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from kasparro.cli.session import is_embedded
 from kasparro.core.config import Settings
@@ -11,6 +12,12 @@ from kasparro.core.database import Database, PoolOptions
 from kasparro.core.redaction import register_secrets
 from kasparro.runtime import Runtime, open_runtime
 from kasparro.storage import schema
+
+
+def not_made_yet(settings: Settings) -> Path | None:
+    """The embedded database's directory, when no command has made it yet: looking must not make it."""
+    directory = settings.data_dir / "postgres" / "data"
+    return directory if is_embedded(settings) and not (directory / "PG_VERSION").exists() else None
 
 
 @asynccontextmanager

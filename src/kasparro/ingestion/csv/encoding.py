@@ -8,11 +8,12 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
-
-from charset_normalizer import CharsetMatch, from_bytes
+from typing import TYPE_CHECKING, Final, Literal
 
 from kasparro.core.errors import PermanentSourceError, UnexpectedContent
+
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch
 
 SAMPLE_BYTES: Final = 1024 * 1024
 """What detection reads. A file that is UTF-8 this far is UTF-8; what is not, later on, is a reject."""
@@ -152,6 +153,8 @@ def _zero_bytes(head: bytes) -> str | None:
 
 def _guess(head: bytes, place: str) -> str | None:
     """Guess from the lines that are not ASCII, which are what the encodings differ in; None without enough to go by."""
+    from charset_normalizer import from_bytes  # noqa: PLC0415  # most files are UTF-8, and it takes long to load
+
     lines = [line for line in head.split(b"\n") if not line.isascii()]
     sample = b"\n".join(lines[:2000])[:65536] if len(lines) > 1 else lines[0][:65536]
     if _BINARY.search(sample):

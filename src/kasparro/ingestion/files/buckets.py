@@ -71,6 +71,9 @@ class BucketObject:
     def file_name(self) -> str:
         return PurePosixPath(self.key).name
 
+    def open(self) -> StoredFile:
+        return open_object(self)
+
 
 def find_objects(path: str, storage: Storage, retry: Retry) -> list[BucketObject]:
     """The object or the objects that *path* names, sorted. None that matches is an error."""

@@ -45,6 +45,9 @@ class LocalPath:
     def file_name(self) -> str:
         return self.path.name
 
+    def open(self) -> StoredFile:
+        return open_local(self)
+
     def child(self, name: str) -> LocalPath:
         readable = os.fsencode(name).decode("utf-8", "backslashreplace")
         return replace(self, path=self.path / name, shown=self.shown + readable)

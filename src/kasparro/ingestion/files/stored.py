@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 
 def nothing_to_do() -> None:
@@ -27,3 +27,19 @@ class StoredFile:
     close: Callable[[], None]
     check_unchanged: Callable[[], None] = nothing_to_do
     interrupt: Callable[[], None] = nothing_to_do
+
+
+class StoredPlace(Protocol):
+    """Where a file is, before it is opened. `shown` is what lineage says, `place` what errors do; neither has a credential."""
+
+    @property
+    def shown(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def file_name(self) -> str: ...
+
+    def open(self) -> StoredFile:
+        """Raises the `SourceError` family."""

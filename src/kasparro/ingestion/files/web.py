@@ -50,6 +50,9 @@ class WebAddress:
     def file_name(self) -> str:
         return PurePosixPath(parse_url(self.url).path).name
 
+    def open(self) -> StoredFile:
+        return open_address(self)
+
 
 def address_of(url: str, declaration: CsvSource) -> WebAddress:
     """The file at *url*; whether there is one is seen when it is opened."""
