@@ -329,7 +329,7 @@ UNEXPECTED = {
     "an error in JSON": (
         "application/json",
         b'{"error": "quota exceeded"}',
-        "its keys are error.*quota exceeded",
+        "complains.*quota exceeded",
     ),
     "nothing": ("application/json", b"", "empty"),
     "blanks": ("text/plain", b" \n ", "empty"),

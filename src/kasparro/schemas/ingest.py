@@ -137,6 +137,7 @@ class NoticeCode(StrEnum):
     PAGINATION_DETECTED = "pagination_detected"
     PAGINATION_NOT_DETECTED = "pagination_not_detected"
     PAGES_LEFT_OUT = "pages_left_out"
+    PLACE_EXPIRED = "place_expired"
     PARENT_GONE = "parent_gone"
     PARENT_UNUSABLE = "parent_unusable"
 

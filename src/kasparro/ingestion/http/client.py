@@ -45,6 +45,8 @@ from kasparro.ingestion.http.status import EXCERPT, excerpt, status_error
 from kasparro.ingestion.http.tokens import Token, TokenKeeper
 
 _ERROR_BODY: Final = Bounds(size=MIB)
+_ERROR_TIME: Final = 5.0
+"""Seconds for what a source says of an error: one that says it byte by byte must not make a refusal a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,8 @@ class HttpClient:
         if isinstance(error, AuthenticationFailed) and not hop.bare:
             error.status = raw.status
         try:
-            body = await _read(raw, _ERROR_BODY)
+            async with asyncio.timeout(min(_ERROR_TIME, self.timeout / 2)):
+                body = await _read(raw, _ERROR_BODY)
         except (SourceError, aiohttp.ClientError, OSError):  # the status says enough
             return error
         said = self.redact(excerpt(body.content))[:EXCERPT]

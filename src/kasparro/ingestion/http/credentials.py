@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from kasparro.core.errors import ConfigurationError
+from kasparro.core.errors import ConfigurationError, UnexpectedContent
 from kasparro.core.etl_config import ApiKeyAuth, BasicAuth, BearerAuth, NoAuth, StaticAuth
 from kasparro.ingestion.http.redaction import TELLING
 
@@ -74,4 +74,11 @@ def sendable_header(name: str, value: str, where: str) -> dict[str, str]:
             f"{where}: the secret contains a character that no HTTP header can carry",
             hint="Look for a line break or a typographic quote where the environment variable is set",
         )
+    return {name: value}
+
+
+def received_header(name: str, value: str, what: str) -> dict[str, str]:
+    """The same for a credential that came in an answer: *what* names it, and nobody here has to correct anything."""
+    if _UNSENDABLE.search(value):
+        raise UnexpectedContent(f"{what} that was given contains a character that no HTTP header can carry")
     return {name: value}

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from kasparro.core.errors import AuthenticationFailed, UnexpectedContent
 from kasparro.core.etl_config import LoginAuth
-from kasparro.ingestion.http.credentials import Credentials, sendable_header
+from kasparro.ingestion.http.credentials import Credentials, received_header, sendable_header
 from kasparro.ingestion.http.headers import merged
 from kasparro.ingestion.http.oauth2 import lifetime_of, opened
 from kasparro.ingestion.http.origin import parse_url
@@ -88,7 +88,7 @@ class LoginGrant:
                 f"{_LOGIN} answered {answer.status} without the cookie {name!r}; the cookies it sets: {given}",
                 hint="A login that is refused often answers so; check what it sends, and `auth.cookie`",
             )
-        headers = sendable_header("Cookie", f"{name}={asking.learn(value)}", "the cookie")
+        headers = received_header("Cookie", f"{name}={asking.learn(value)}", "the cookie")
         return Token(
             Credentials(self.sent, headers=headers, secrets=(value,)), started, self._expires({}, started)
         )
@@ -99,7 +99,7 @@ class LoginGrant:
         prefix = declared.prefix if declared.prefix is not None else "Bearer " if bearer else ""
         if declared.in_ == "query":
             return Credentials(self.sent, query={declared.name: prefix + text}, secrets=(text,))
-        headers = sendable_header(declared.name, prefix + text, "the token")
+        headers = received_header(declared.name, prefix + text, "the token")
         return Credentials(self.sent, headers=headers, secrets=(text,))
 
     def _expires(self, members: Any, started: datetime) -> datetime | None:

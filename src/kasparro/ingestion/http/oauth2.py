@@ -18,7 +18,7 @@ from kasparro.core.etl_config import (
     OAuth2JwtBearer,
     OAuth2RefreshToken,
 )
-from kasparro.ingestion.http.credentials import Credentials, sendable_header
+from kasparro.ingestion.http.credentials import Credentials, received_header
 from kasparro.ingestion.http.origin import parse_url
 from kasparro.ingestion.http.refresh_tokens import RefreshTokens
 from kasparro.ingestion.http.signing import Signer
@@ -152,7 +152,7 @@ def bearer_token(
     text: str, sent: str, started: datetime, lifetime: timedelta | None, prefix: str = "Bearer "
 ) -> Token:
     """*text* as a token to be sent in the header `Authorization`."""
-    headers = sendable_header("Authorization", f"{prefix}{text}", "the token")
+    headers = received_header("Authorization", f"{prefix}{text}", "the token")
     return Token(
         Credentials(sent, headers=headers, secrets=(text,)),
         started,

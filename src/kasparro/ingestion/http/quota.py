@@ -19,7 +19,9 @@ from typing import Any, Final, Literal
 
 import http_sf
 
-_SECONDS: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_FAR: Final = 1e15
+"""As good as for ever, in seconds or in milliseconds of the epoch: a number of any more digits means no more than this."""
 _EPOCH: Final = 1_000_000_000
 _EPOCH_MS: Final = 1_000_000_000_000
 _PREFIXES: Final = ("X-RateLimit", "X-Rate-Limit", "RateLimit")
@@ -27,9 +29,10 @@ _LONGEST_HEADER: Final = 4096
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that an answer which refuses asks us to wait: `Retry-After`, else what `quota_wait` says."""
+    """Seconds that an answer which refuses asks us to wait: `Retry-After` if it can be read, else what `quota_wait` says."""
     given = headers.get("Retry-After", "").strip()
-    return _until(given, told_now(headers, now), epoch=False) if given else quota_wait(headers, now)
+    wait = _until(given, told_now(headers, now), epoch=False) if given else None
+    return quota_wait(headers, now) if wait is None else wait
 
 
 def quota_wait(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -88,7 +91,7 @@ def _until(value: str, now: datetime, *, epoch: bool) -> float | None:
     if not _SECONDS.fullmatch(value):
         when = _date(value)
         return None if when is None else max(0.0, math.ceil((when - now).total_seconds()))
-    number = float(value)
+    number = min(float(value), _FAR)
     if not epoch or number < _EPOCH:
         return number
     return max(0.0, math.ceil((number / 1000 if number >= _EPOCH_MS else number) - now.timestamp()))

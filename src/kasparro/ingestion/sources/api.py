@@ -25,18 +25,20 @@ from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
 from kasparro.ingestion.http.retry import with_retries
+from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.large_answers import HandOn, Part
-from kasparro.ingestion.sources.loops import LoopWatch, content_digest
+from kasparro.ingestion.sources.loops import LoopWatch, page_digest
+from kasparro.ingestion.sources.named_pages import STALE, is_named
 from kasparro.ingestion.sources.pagination import Bound, paging_of
 from kasparro.ingestion.sources.paging import Paging
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.target import Target, target_of
-from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, Page, RawRecord, Reject
+from kasparro.schemas.ingest import ApiOrigin, Cursor, Notice, NoticeCode, Page, RawRecord, Reject
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +73,8 @@ class ApiPages:
         self._redact = self._access.redact
         self._bound = Bound(declaration.pagination)
         self._reader = AnswerReader(declaration, self._redact)
+        # A parent's key is the same in all its records, and is not yet in them here.
+        self._identify = identifier(declaration.model_copy(update={"parent": None}))
         self._gate = gate or local_gate(declaration, self._waiting)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._habits = Habits()
@@ -114,7 +118,30 @@ class ApiPages:
             yield self._client(connections)
 
     async def pages_through(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
-        """The same, by requests of *client*, which may fetch other pages of the same origin too."""
+        """The same, by requests of *client*, which may fetch other pages of the same origin too.
+
+        A token or link that was kept and is not taken any more, as those that expire are, leads back to the beginning.
+        """
+        begun = False
+        async with aclosing(self._pages_from(client, after)) as pages:
+            try:
+                async for page in pages:
+                    begun = True
+                    yield page
+            except PermanentSourceError as refusal:
+                if begun or refusal.status not in STALE or not is_named(after):
+                    raise
+                status = refusal.status
+            else:
+                return
+        message = f"the place where the fetch should go on is refused with {status}; it begins again"
+        told = [Notice(NoticeCode.PLACE_EXPIRED, message, {"status": status})]
+        async with aclosing(self._pages_from(client, None)) as pages:
+            async for page in pages:
+                yield replace(page, notices=(*told, *page.notices))
+                told.clear()
+
+    async def _pages_from(self, client: HttpClient, after: Cursor | None) -> AsyncGenerator[Page]:
         paging = paging_of(self._declared.pagination, self._access.credentials)
         place: Place | None = self._start(paging, after)
         outlook: Outlook | None = None
@@ -183,7 +210,7 @@ class ApiPages:
         log.warning(
             "cursor.not_understood", source=self._declared.name, pagination=self._declared.pagination.type
         )
-        return self._first(paging_of(self._declared.pagination, self._access.credentials))
+        return self._first(paging)
 
     def _first(self, paging: Paging) -> Place:
         return replace(paging.first(), full=self._habits.honours_size)
@@ -219,7 +246,7 @@ class ApiPages:
             response = await client.fetch(replace(request, large=large))
         with translated(self._place(response.url), self._redact):
             envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
-        digest = envelope.digest or content_digest(envelope.elements)
+        digest = envelope.digest or page_digest(envelope.elements, self._identify)
         return Answer(response.url, response.headers, envelope, response.received, digest)
 
     def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
@@ -237,8 +264,8 @@ class ApiPages:
     def _outlook(
         self, paging: Paging, following: Place | None, answer: Answer, *, repeated: bool
     ) -> Outlook | None:
-        """Behind a page that came before, nothing is foretold."""
-        if following is None or repeated:
+        """Behind a page that came before, and behind an empty one, nothing is foretold."""
+        if following is None or repeated or not answer.count:
             return None
         outlook = self._bound.outlook(following, paging.outlook(following, answer))
         return outlook if self._blindly or outlook is None or outlook.end is not None else None

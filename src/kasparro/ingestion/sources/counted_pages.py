@@ -64,7 +64,9 @@ class Counted(Plain):
             return None
         full = place.full or (self.size is not None and not short)
         counted = seen if self.ends.counts else 0
-        return replace(place.step(at), full=full, doubted=short and more is None, seen=counted)
+        outlook = self.outlook(place, answer)
+        last = short or (outlook is not None and outlook.end is not None and at >= outlook.end)
+        return replace(place.step(at), full=full, doubted=last and more is None, seen=counted)
 
 
 class Numbered(Counted):

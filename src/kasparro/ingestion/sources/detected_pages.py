@@ -30,7 +30,8 @@ class Detected:
         self._news: list[Notice] = []
 
     def first(self) -> Place:
-        """As the source is declared: nothing is added to the first request, as nobody knows what."""
+        """As the source is declared: nothing is added to the first request, as nobody knows what. Its answer decides anew."""
+        self._found, self._paging = None, Single()
         return Place(None)
 
     def request(self, target: Target, at: Position) -> Request:
@@ -62,9 +63,10 @@ class Detected:
     def place(self, cursor: Cursor) -> Place | None:
         """The place, with the decision that was taken when it was found."""
         try:
-            self._decide(_DECLARED.validate_python(cursor.get(_KEPT)))
+            declared = _DECLARED.validate_python(cursor.get(_KEPT))
         except ValidationError:
             return None
+        self._decide(declared)
         return self._paging.place(cursor)
 
     def notices(self) -> list[Notice]:

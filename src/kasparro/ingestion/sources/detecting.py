@@ -41,7 +41,8 @@ _AROUND: Final = (
         ("meta", "pagination", "links"),
         ("pagination", "links"),
     ),
-    *(("paging", "cursors"), ("response_metadata",), ("cursors",), ("info",), ("metadata",)),
+    *(("paging", "cursors"), ("paging", "next"), ("response_metadata",), ("cursors",)),
+    *(("info",), ("metadata",), ("d",)),
 )
 """Where in an answer what is said about its pages stands."""
 
@@ -57,8 +58,19 @@ _URLS: Final = (
         "nextUrl",
         "nextPage",
     ),
-    *("nextPageUrl", "nextRecordsUrl", "@odata.nextLink", "@nextLink", "odata.nextLink", "next_href"),
+    *(
+        "nextPageUrl",
+        "nextRecordsUrl",
+        "@odata.nextLink",
+        "@nextLink",
+        "odata.nextLink",
+        "next_href",
+        "__next",
+    ),
 )
+_NEXT: Final = ("href", "link", "url")
+"""Names of the address in a `next` that is an object."""
+
 _TOKENS: Final = {
     "next_cursor": "cursor",
     "nextCursor": "cursor",
@@ -74,6 +86,7 @@ _TOKENS: Final = {
     "endCursor": "after",
     "after": "after",
     "cursor": "cursor",
+    "offset": "offset",
 }
 """Names of a token, and the query parameter by which APIs that call it so take it back."""
 
@@ -158,17 +171,17 @@ def _around(answer: Answer) -> Fields:
 def _values(members: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
     for name, text in members.items():
         if name == "next" and json_records.is_object(text):
-            yield "next.href", json_records.value(text).get("href")
+            inside = json_records.value(text)
+            yield from ((f"next.{inner}", inside.get(inner)) for inner in _NEXT)
         elif not json_records.is_array(text) and not json_records.is_object(text):
             yield name, json_records.value(text)
 
 
 def _address(around: Fields) -> Pagination | None:
     for path, fields in around.items():
-        for name in (*_URLS, "next.href"):
-            value = fields.get(name)
+        for steps in (*((name,) for name in _URLS), *(("next", inner) for inner in _NEXT)):
+            value = fields.get(".".join(steps))
             if isinstance(value, str) and _ADDRESS.fullmatch(value.strip()):
-                steps = ("next", "href") if name == "next.href" else (name,)
                 return NextUrlPagination(path=_expression((*path, *steps)))
     return None
 
@@ -177,10 +190,15 @@ def _token(answer: Answer, around: Fields) -> Pagination | None:
     for path, fields in around.items():
         for name, param in _TOKENS.items():
             value = fields.get(name)
-            if isinstance(value, str) and value and not (name == "cursor" and not answer.count):
-                return CursorPagination(
-                    param=param, next=_expression((*path, name)), has_more=_more(around, path)
-                )
+            if not isinstance(value, str) or not value or (name == "cursor" and not answer.count):
+                continue
+            if name == "offset" and value.isdigit():  # a position, as XML has it
+                continue
+            if name == "next_cursor" and fields.get("object") == "list":
+                param = "start_cursor"  # noqa: PLW2901  # Notion, and those who follow it
+            return CursorPagination(
+                param=param, next=_expression((*path, name)), has_more=_more(around, path)
+            )
     return None
 
 

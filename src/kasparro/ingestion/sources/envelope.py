@@ -18,7 +18,10 @@ USUAL: Final = ("results", "data", "items")
 """Where records are looked for when nothing is declared."""
 
 _TOTALS: Final = (("total",), ("total_count",), ("count",), ("meta", "total"))
-_PAGES: Final = (("total_pages",), ("last_page",), ("meta", "total_pages"), ("meta", "last_page"))
+_PAGES: Final = (
+    *(("total_pages",), ("totalPages",), ("last_page",)),
+    *(("meta", "total_pages"), ("meta", "last_page")),
+)
 _PLAUSIBLE_DIGITS: Final = 15
 _KEYS_NAMED: Final = 20
 _NO_COMPLAINT: Final = frozenset({None, b"null", b"false", b"0", b"[]", b"{}", b'""'})
@@ -80,7 +83,13 @@ def check(envelope: Envelope, error: Selector | None, describe: Callable[[], str
     """Raise `UnexpectedContent` for what is no answer: it says so at the declared *error*, or has no records and complains."""
     if error is not None and error.value(envelope.document):
         raise UnexpectedContent(f"the answer has an error at {error.text!r}; it is {describe()}")
-    if not envelope.count and complains(envelope.document):
+    if not envelope.count:
+        refuse_complaint(envelope.document, describe)
+
+
+def refuse_complaint(document: Document, describe: Callable[[], str]) -> None:
+    """Raise `UnexpectedContent` for an answer without records that says why there are none."""
+    if complains(document):
         raise UnexpectedContent(f"the answer has no records, and complains; it is {describe()}")
 
 
@@ -100,7 +109,8 @@ def _declared(document: Document, records: Selector, describe: Callable[[], str]
     if found is not None:
         return found
     part = records.part(document)
-    if part == b"null" and not complains(document):
+    refuse_complaint(document, describe)
+    if part == b"null":
         return []  # how some languages write an empty list
     what = "no list" if part is None else "something else than a list"
     raise UnexpectedContent(
@@ -115,6 +125,7 @@ def _usual(document: Document, describe: Callable[[], str]) -> list[Element]:
     for name in USUAL:
         if json_records.is_array(document.members.get(name, b"")):
             return json_records.elements(document.members[name])
+    refuse_complaint(document, describe)
     named = ", ".join(USUAL)
     raise UnexpectedContent(
         f"the answer is an object without a list named {named}; {_keys(document)}; it is {describe()}",

@@ -21,10 +21,19 @@ from kasparro.ingestion.sources.paging import Plain
 from kasparro.ingestion.sources.places import Answer, Place, Position
 from kasparro.ingestion.sources.selector import Selector, compile_selector
 from kasparro.ingestion.sources.target import Target
+from kasparro.schemas.ingest import Cursor
 
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
 _LONGEST: Final = 8_000
 """Characters of a token: more fits into no request line, and every checkpoint keeps one."""
+
+STALE: Final = frozenset({400, 404, 410, 422})
+"""What a source says to a token or an address that has expired since it was given."""
+
+
+def is_named(cursor: Cursor | None) -> bool:
+    """Whether *cursor* holds a place that a source has named."""
+    return cursor is not None and any(isinstance(cursor.get(kind.key), str) for kind in (Tokens, Links))
 
 
 class Named(Plain):

@@ -27,8 +27,8 @@ class Place:
     """A page to fetch. `ordinal` counts the pages of the complete fetch from 1.
 
     `full`: a page as large as asked for has been seen, so the source honours the size. `doubted`: the page before was shorter
-    than that, and this one is asked for only to make sure that it was the last. `seen`: the records of the pages before, where
-    the pages are counted.
+    than that, or said to be the last, and this one is asked for only to make sure that it was. `seen`: the records of the pages
+    before, where the pages are counted.
     """
 
     at: Position
