@@ -2,8 +2,7 @@
 
     KasparroError
     ├── ConfigurationError          fix the configuration; nothing was fetched (exit code 2)
-    │   ├── NotSupportedYet         declared, understood, and not delivered yet
-    │   └── ExtraMissing            install the optional dependency that the hint names
+    │   └── NotSupportedYet         declared, understood, and not delivered yet
     ├── SourceError                 the source did not deliver
     │   ├── TransientSourceError    try the request again, not before `retry_after`
     │   ├── SourceParked            the run ends here and goes on at `resume_at`
@@ -38,6 +37,7 @@
     │   ├── NotFound
     │   ├── InvalidParameter
     │   ├── InvalidCursor
+    │   ├── ExtraMissing            install the optional dependency that the hint names
     │   ├── NotAuthenticated
     │   ├── NotAllowed
     │   ├── RateLimited
@@ -100,12 +100,6 @@ class NotSupportedYet(ConfigurationError):
     """The configuration asks for something this version does not do yet."""
 
     code = "not_supported_yet"
-
-
-class ExtraMissing(ConfigurationError):
-    """What this needs is not installed."""
-
-    code = "extra_missing"
 
 
 class SourceError(KasparroError):
@@ -358,6 +352,12 @@ class InvalidCursor(RequestError):
 
     def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or "Begin again without it")
+
+
+class ExtraMissing(RequestError):
+    """What this needs is not installed."""
+
+    code = "extra_missing"
 
 
 class NotAuthenticated(RequestError):
