@@ -177,7 +177,7 @@ def active(url):
     with psycopg.connect(url, autocommit=True) as connection:
         statement = """
             SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-            AND application_name = 'kasparro-export' AND state <> 'idle'
+            AND application_name LIKE 'kasparro-export %' AND state <> 'idle'
         """
         return connection.execute(statement).fetchone()[0]
 
