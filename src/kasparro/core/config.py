@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     # ingestion
     kasparro_config: Path = Path("kasparro.yaml")
     api_timeout_seconds: float = Field(30.0, gt=0, le=3600)
-    etl_batch_size: int = Field(3000, ge=1, le=100_000)
+    etl_batch_size: int = Field(5000, ge=1, le=100_000)
     etl_checkpoint_interval: float = Field(10.0, gt=0, le=3600)
     etl_lease_seconds: float = Field(12.0, ge=1, le=3600)
 
