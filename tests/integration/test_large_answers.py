@@ -305,7 +305,7 @@ async def test_a_large_answer_that_drips_ends_and_one_that_is_taken_slowly_does_
 
     async with serve(drips) as api:
         with pytest.raises(TransientSourceError, match="no further 1 MiB of a large answer within"):
-            await fetch(declare(api.url, timeout="200ms", retry={"attempts": 1}))
+            await fetch(declare(api.url, timeout="1500ms", retry={"attempts": 1}))
         gone.set()
     async with serve(sending(body())) as api:
         source = ApiPages(declare(api.url, timeout="2s"))

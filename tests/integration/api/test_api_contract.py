@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 METHODS = {"get", "head", "post", "put", "patch", "delete", "options", "trace"}
 KEYS = {"read-secret-1": "read", "admin-secret-1": "admin"}
 EXAMPLES = "8"
-SECONDS = 110
+SECONDS = 240
 
 
 BETWEEN_PARAMETERS = """
