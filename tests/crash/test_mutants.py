@@ -140,16 +140,30 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
 }
 
 
+TRIES = 3
+"""A scenario may miss what is broken: which COMMIT is a batch's depends on when the lease is renewed."""
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_broken_loader_is_found(scenes, name):
+    found = None
+    for _ in range(TRIES):
+        found = found or await what_is_broken(scenes, name)
+    assert found is not None
+    assert found.invariant in MUTANTS[name].breaks, found
+
+
+async def what_is_broken(scenes, name) -> Broken | None:
     kind, scenario = SCENARIOS[name]
     scene, mutant = scenes(kind), MUTANTS[name]
     if mutant.prepare:
         with psycopg.connect(scene.url, autocommit=True) as connection:
             connection.execute(mutant.prepare)
-    with pytest.raises(Broken) as found:
+    try:
         await scenario(scene, name)
-    assert found.value.invariant in mutant.breaks, found.value
+    except Broken as broken:
+        return broken
+    return None
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
