@@ -186,8 +186,10 @@ class Database:
         settings = {name: f"{int(value * 1000)}ms" for name, value in milliseconds.items()} | {
             "timezone": "UTC"
         }
-        for name, value in settings.items():
-            await connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        await connection.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS u (name, value)",
+            (list(settings), list(settings.values())),
+        )
         await connection.commit()
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
@@ -53,9 +54,9 @@ class Asked(Paged):
         None, description="JMESPath into the body to what is true as long as there is a next page."
     )
 
+    @abstractmethod
     def names(self) -> dict[str, str]:
         """The names under which something is sent, by the key that declares each."""
-        raise NotImplementedError  # every kind has some
 
     @model_validator(mode="after")
     def _names_fit_their_place(self) -> Asked:

@@ -15,7 +15,6 @@ from kasparro.core.errors import KasparroError, SourceError
 from kasparro.ingestion.sources.json_records import Element, elements, members
 
 _SURELY_SHALLOW: Final = 1_000
-_BATCH: Final = "BATCH"
 
 
 class NoMessage(KasparroError):
