@@ -30,7 +30,7 @@ def rows(section: str) -> dict[str, list[str]]:
 def classes(root: type[KasparroError] = KasparroError) -> list[type[KasparroError]]:
     """Those of the error tree; what other modules derive for themselves never leaves them."""
     below = [c for child in root.__subclasses__() for c in classes(child)]
-    return [c for c in (root, *below) if c.__module__ == errors.__name__]
+    return [c for c in (root, *below) if c.__module__.startswith(errors.__name__)]
 
 
 BY_CODE = {error.code: error for error in classes()}

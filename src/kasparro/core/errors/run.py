@@ -1,0 +1,38 @@
+"""A run cannot go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from kasparro.core.errors.base import KasparroError
+
+
+class RunError(KasparroError):
+    """The run cannot go on."""
+
+    code = "run"
+
+
+class LeaseHeld(RunError):
+    """Another process is ingesting this source."""
+
+    code = "source_running"
+
+    def __init__(self, source: str, holder: str, run_id: str | None, expires_at: datetime) -> None:
+        self.source, self.holder, self.run_id, self.expires_at = source, holder, run_id, expires_at
+        super().__init__(
+            f"source {source!r} is being ingested by {holder} (run {run_id})",
+            hint=f"Wait for it to finish; if that process died, its lease ends at {expires_at:%H:%M:%S} UTC by itself",
+        )
+
+
+class LeaseLost(RunError):
+    """Another process has taken this source over; this run may not write any more."""
+
+    code = "lease_lost"
+
+
+class RunInterrupted(RunError):
+    """The run was asked to stop; what is committed stays, and the next run resumes after it."""
+
+    code = "interrupted"
