@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from kasparro.api.exchange import Exchange, exchange_of
 from kasparro.api.feed import Feed
+from kasparro.api.graphql.host import Host
 from kasparro.api.health import HealthCheck
 from kasparro.api.metrics import Metrics
 from kasparro.runtime import Runtime
@@ -43,6 +44,11 @@ async def _feed(request: Request) -> Feed:
     return feed
 
 
+async def _graphql(request: Request) -> Host:
+    host: Host = request.app.state.graphql
+    return host
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -52,3 +58,4 @@ TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
 TheScrape = Annotated[Scrape, Depends(_scrape)]
 TheFeed = Annotated[Feed, Depends(_feed)]
+TheGraphql = Annotated[Host, Depends(_graphql)]

@@ -12,6 +12,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
 from typing import Final
 
 import structlog
@@ -45,12 +47,16 @@ class FeedTiming:
     """A stream ends then, and its client, going on with another, shows its key again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
-    """What a channel read, and the same as events for a stream that was at its beginning."""
+    """What was read, by a channel for all its streams or by one for itself; and the same as events, made once."""
 
+    query: RecordQuery
     changed: Changed
-    events: bytes
+
+    @cached_property
+    def events(self) -> bytes:
+        return event_bytes(self.query, self.changed)
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +112,7 @@ class Channel:
             self.woken.clear()
             changed = await self._feed.read(self.query, self._position)
             if changed.before != changed.after:
-                self._hand_out(Batch(changed, event_bytes(self.query, changed)))
+                self._hand_out(Batch(self.query, changed))
             self._position, more = changed.after, changed.more
 
     def _hand_out(self, batch: Batch) -> None:
@@ -131,23 +137,37 @@ class Feed:
 
     async def stream(self, query: RecordQuery, first: Changed) -> AsyncGenerator[bytes, None]:
         """Events: *first*, which was read already, then what follows, until the client goes or the feed ends."""
-        ends = monotonic() + self.timing.lifetime
         yield opening_bytes(query, first.before)
         try:
-            position = first.before
-            async for changed in self._up_to_head(query, first):
-                yield event_bytes(query, changed)
-                position = changed.after
-            channel = self._channel(query, position)
-            subscription = Subscription(asyncio.current_task())
-            channel.subscriptions.add(subscription)
-            try:
-                async for part in self._follow(query, position, subscription, ends):
-                    yield part
-            finally:
-                await self._leave(channel, subscription)
+            async for batch in self.batches(query, first, self.timing.lifetime):
+                yield HEARTBEAT if batch is None else batch.events
         except StorageError as error:  # the client asks again, and hears of it then if it lasts
             log.warning("feed.stream_ended", code=error.code, reason=str(error))
+
+    async def batches(
+        self,
+        query: RecordQuery,
+        first: Changed,
+        lifetime: float = inf,
+        reader: asyncio.Task[None] | None = None,
+    ) -> AsyncGenerator[Batch | None, None]:
+        """*first*, then what follows, for *lifetime* seconds or until the feed ends; None where nothing came for a heartbeat.
+
+        *reader* is the task to cancel when it takes too little; left out: the one that asks first.
+        """
+        ends = monotonic() + lifetime
+        position = first.before
+        async for changed in self._up_to_head(query, first):
+            yield Batch(query, changed)
+            position = changed.after
+        channel = self._channel(query, position)
+        subscription = Subscription(reader or asyncio.current_task())
+        channel.subscriptions.add(subscription)
+        try:
+            async for part in self._follow(query, position, subscription, ends):
+                yield part
+        finally:
+            await self._leave(channel, subscription)
 
     def end(self) -> None:
         """Let every stream come to its end."""
@@ -173,26 +193,26 @@ class Feed:
 
     async def _follow(
         self, query: RecordQuery, position: FeedPosition, subscription: Subscription, ends: float
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[Batch | None, None]:
         """What a channel hands out, behind *position*. The channel may be ahead of that, so first of all there is a look."""
         look = True
         while not self._ended and monotonic() < ends:
             if look:
                 async for changed in self._up_to_head(query, await self.read(query, position)):
                     position = changed.after
-                    yield event_bytes(query, changed)
+                    yield Batch(query, changed)
                 look = False
             elif not subscription.pending:
                 if not await self._arrived(subscription, ends):
-                    yield HEARTBEAT
+                    yield None
             else:
                 batch = subscription.pending.popleft()
                 if batch.changed.before == position:
                     position = batch.changed.after
-                    yield batch.events
+                    yield batch
                 elif (rest := rest_of(batch.changed, position)) is not None:
                     position = rest.after
-                    yield event_bytes(query, rest)
+                    yield Batch(query, rest)
                 else:
                     look = True
 

@@ -17,6 +17,7 @@ from kasparro.api.access import Access, Verifier
 from kasparro.api.bounds import Bounds
 from kasparro.api.dependencies import Scrape
 from kasparro.api.feed import Feed
+from kasparro.api.graphql.host import Host
 from kasparro.api.health import HealthCheck
 from kasparro.api.key_ring import KeyRing
 from kasparro.api.limits import Failures, Limiter
@@ -31,6 +32,7 @@ from kasparro.api.routes import (
     docs,
     etl,
     export,
+    graphql,
     health,
     index,
     lineage,
@@ -62,6 +64,7 @@ ROUTERS = (
     sources,
     etl,
     metrics_route,
+    graphql,
     docs,
 )
 
@@ -114,6 +117,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.health = health
     app.state.scrape = Scrape(metrics, Measurements(side))
     app.state.feed = feed
+    app.state.graphql = Host.of(runtime, door, lambda: app.state.feed)
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)

@@ -34,48 +34,30 @@ SERVER_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What `Guard` asks. `per_minute` is the limit of keys without one of their own and of addresses; 0: none."""
+    """What `Guard` asks, and whoever lets in connections that it does not see.
+
+    `per_minute` is the limit of keys without one of their own and of addresses; 0: none.
+    """
 
     access: Access
     limiter: Limiter
     failures: Failures
     per_minute: int
 
-
-class Guard:
-    """Says who asks, counts them, and answers by itself when they may not."""
-
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        self.app = app
-        self._door = door
-
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = exchange_of(scope)
-        try:
-            await self._pass(scope, exchange)
-        except KasparroError as error:
-            _log_refusal(scope, exchange, error)
-            await problem_of(exchange, error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    async def _pass(self, scope: Connection, exchange: Exchange) -> None:
-        credentials = credentials_of(scope)
+    async def let_in(self, scope: Connection, exchange: Exchange, credentials: Credentials) -> None:
+        """Say in *exchange* who asks, and count them. Raises what they are answered when they may not."""
         spared = scope["path"] in OPEN_PATHS
         try:
             exchange.caller = await self._admit(scope, credentials, spared=spared)
         except (NotAuthenticated, NotAllowed):
-            await self._count(scope, exchange)
+            await self.count(scope, exchange)
             raise
         if not spared:
-            await self._count(scope, exchange)
+            await self.count(scope, exchange)
 
     async def _admit(self, scope: Connection, credentials: Credentials, *, spared: bool) -> Caller:
         """Who asks. From an address that sent too many wrong keys, no key is looked at, right or wrong."""
-        access, failures = self._door.access, self._door.failures
+        access, failures = self.access, self.failures
         if not (credentials.secrets and access.needs_keys):
             return await access.admit(scope, credentials)
         network = network_of(address_of(scope))
@@ -96,20 +78,41 @@ class Guard:
             await failures.note(network)
         return caller
 
-    async def _count(self, scope: Connection, exchange: Exchange) -> None:
+    async def count(self, scope: Connection, exchange: Exchange) -> None:
         """Count the request for its key, else for its address. Raises `RateLimited`."""
         caller = exchange.caller
-        per_minute = caller.per_minute or self._door.per_minute
+        per_minute = caller.per_minute or self.per_minute
         if not per_minute:
             return
         policy = "key" if caller.name else "address"
         who = caller.name or network_of(address_of(scope))
-        standing = await self._door.limiter.take(f"{policy}:{who}", per_minute)
+        standing = await self.limiter.take(f"{policy}:{who}", per_minute)
         exchange.headers += limit_headers(policy, standing)
         if not standing.allowed:
             raise RateLimited(
                 f"this {policy} may ask {per_minute} times a minute", retry_after=standing.reset
             )
+
+
+class Guard:
+    """Says who asks, counts them, and answers by itself when they may not."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self.app = app
+        self._door = door
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = exchange_of(scope)
+        try:
+            await self._door.let_in(scope, exchange, credentials_of(scope))
+        except KasparroError as error:
+            _log_refusal(scope, exchange, error)
+            await problem_of(exchange, error)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "keys": "Keys of the API that are kept in the database.",
     "db": "The database: its schema, its address, a prompt.",
     "config": "The configuration: check it, describe it to an editor.",
+    "graphql": "GraphQL: print the schema.",
     "doctor": "Check this installation and say what to do about what is wrong.",
     "playground": "Serve the sample REST APIs alone.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -30,6 +31,27 @@ ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
 """Of signatures that take a private key: whoever can check a token cannot make one."""
+
+
+class Introspection(StrEnum):
+    """Who may ask GraphQL for its schema. `keys`: whoever shows one; without API keys, this machine."""
+
+    ALL = "all"
+    KEYS = "keys"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlLimits:
+    """The most that a GraphQL query may have of each."""
+
+    characters: int
+    tokens: int
+    depth: int
+    aliases: int
+    directives: int
+    root_fields: int
+    cost: int
 
 
 class Settings(BaseSettings):
@@ -78,6 +100,19 @@ class Settings(BaseSettings):
     jwt_leeway_seconds: float = Field(30.0, ge=0, le=600)
     environment: str = "development"
 
+    # GraphQL
+    graphql_introspection: Introspection = Introspection.KEYS
+    graphql_max_characters: int = Field(10_000, ge=100, le=1_000_000)
+    graphql_max_tokens: int = Field(1_000, ge=50, le=100_000)
+    graphql_max_depth: int = Field(15, ge=2, le=50)
+    graphql_max_aliases: int = Field(30, ge=0, le=10_000)
+    graphql_max_directives: int = Field(30, ge=0, le=10_000)
+    graphql_max_root_fields: int = Field(10, ge=1, le=1_000)
+    graphql_max_cost: int = Field(5_000, ge=10, le=10_000_000)
+    graphql_max_connections: int = Field(500, ge=0, le=1_000_000)
+    graphql_connections_per_client: int = Field(20, ge=1, le=1_000_000)
+    graphql_subscriptions_per_client: int = Field(50, ge=1, le=1_000_000)
+
     export_concurrency: int = Field(2, ge=1, le=100)
     export_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
 
@@ -91,6 +126,18 @@ class Settings(BaseSettings):
         if self.kasparro_data_dir is not None:
             return self.kasparro_data_dir.expanduser()
         return self.kasparro_config.expanduser().absolute().parent / ".kasparro"
+
+    @property
+    def graphql_limits(self) -> GraphqlLimits:
+        return GraphqlLimits(
+            characters=self.graphql_max_characters,
+            tokens=self.graphql_max_tokens,
+            depth=self.graphql_max_depth,
+            aliases=self.graphql_max_aliases,
+            directives=self.graphql_max_directives,
+            root_fields=self.graphql_max_root_fields,
+            cost=self.graphql_max_cost,
+        )
 
     @property
     def api_timeout(self) -> timedelta:

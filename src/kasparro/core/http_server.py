@@ -29,6 +29,9 @@ OWN_FILES: Final = 100
 FLOODED: Final = ("asyncio", "uvicorn.error")
 """Loggers whose lines a client can cause: connections that cannot be accepted, requests that are none."""
 
+MOST_MESSAGE: Final = 128 * 1024
+"""Bytes of a WebSocket message."""
+
 LAST_PORT: Final = 65_535
 
 SEE_LOG: Final = "The log above says why"
@@ -155,7 +158,9 @@ def _config(application: Any, porter: Porter, backlog: int) -> _Config:
         application,
         http=porter.protocol,  # type: ignore[arg-type]  # a factory will do
         backlog=backlog,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MOST_MESSAGE,
+        ws_per_message_deflate=False,  # a compressed message says nothing of its size
         log_config=None,
         access_log=False,
         proxy_headers=False,

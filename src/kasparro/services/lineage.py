@@ -6,6 +6,7 @@ Which value came from where is not stored: the map is applied to the raw record 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -30,18 +31,22 @@ class LineageService:
         self._archive = archive
 
     async def of(self, record_id: int) -> Lineage | None:
-        stored = await self._archive.of(record_id)
-        if stored is None:
-            return None
+        return (await self.of_each([record_id])).get(record_id)
+
+    async def of_each(self, record_ids: Sequence[int]) -> dict[int, Lineage]:
+        """The lineage of every one of the records that is there."""
+        return {stored.id: self._told(stored) for stored in await self._archive.of_each(record_ids)}
+
+    def _told(self, stored: StoredLineage) -> Lineage:
         declaration = self._catalog.sources.get(stored.source)
         described, fields = _map_of(declaration, stored) if declaration else (None, None)
         return Lineage(
-            id=record_id,
+            id=stored.id,
             source=stored.source,
             source_id=stored.source_id,
             declared=declaration is not None,
             version=stored.version,
-            raw=_raw_of(record_id, stored),
+            raw=_raw_of(stored),
             run=_run_of(stored),
             map=described,
             fields=fields,
@@ -52,7 +57,7 @@ class LineageService:
         return await self._archive.payload(record_id)
 
 
-def _raw_of(record_id: int, stored: StoredLineage) -> RawOrigin | None:
+def _raw_of(stored: StoredLineage) -> RawOrigin | None:
     if stored.raw_id is None:
         return None
     values: dict[str, Any] = {
@@ -62,7 +67,7 @@ def _raw_of(record_id: int, stored: StoredLineage) -> RawOrigin | None:
         "payload_hash": (stored.payload_hash or b"").hex(),
         "processed": stored.processed,
         "place": {"kind": stored.kind, **(stored.place or {})},
-        "href": f"/data/{record_id}/raw",
+        "href": f"/data/{stored.id}/raw",
     }
     return RawOrigin.model_validate(values)
 

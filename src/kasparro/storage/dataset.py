@@ -31,11 +31,12 @@ Connection = psycopg.AsyncConnection[Any]
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """A stored record; `record` is its JSON object as text, `None` when it cannot be told."""
+    """A stored record; `record` is its JSON object as text, `None` when it cannot be told. `keys` are its sort keys in a page."""
 
     id: int
     source: str
     record: str | None
+    keys: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ async def _estimate(connection: Connection, query: RecordQuery, mode: SearchMode
 
 def _page(query: RecordQuery, mode: SearchMode, rows: Sequence[PageColumns]) -> DatasetPage:
     first = rows[0]
-    found = [DatasetRow(row.id, row.source, row.record) for row in rows if row.id is not None]
+    found = [
+        DatasetRow(row.id, row.source, row.record, tuple(row.keys)) for row in rows if row.id is not None
+    ]
     after = query.after
     return DatasetPage(
         rows=found[: query.limit],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,7 @@ from kasparro.storage.raw_tables import RAW_TABLES
 class StoredLineage:
     """A record and, as far as they are there, the latest raw record of its identity and that one's run."""
 
+    id: int
     source: str
     source_id: str
     data: str
@@ -41,12 +43,17 @@ class LineageArchive:
         self._database = database
 
     async def of(self, record_id: int) -> StoredLineage | None:
+        found = await self.of_each([record_id])
+        return found[0] if found else None
+
+    async def of_each(self, record_ids: Sequence[int]) -> list[StoredLineage]:
+        """That of every one of the records that is there; one statement."""
         async with (
             self._database.driver_transaction() as connection,
             connection.cursor(row_factory=class_row(StoredLineage)) as cursor,
         ):
-            await cursor.execute(LINEAGE, {"id": record_id})
-            return await cursor.fetchone()
+            await cursor.execute(LINEAGE, {"ids": list(record_ids)})
+            return await cursor.fetchall()
 
     async def payload(self, record_id: int) -> str | None:
         """The text of the raw record, as received."""
@@ -66,7 +73,7 @@ def _raw(kind: SourceKind) -> str:
 
 # A source that was once of another type has left a raw record there, too; the latest counts.
 LINEAGE: Final = f"""
-    SELECT n.source, n.source_id, n.data::text AS data, n.version,
+    SELECT n.id, n.source, n.source_id, n.data::text AS data, n.version,
            raw.raw_id, raw.kind, raw.ingested_at, raw.payload_hash, raw.processed, raw.payload, raw.place,
            run.run_id, run.status, run.start_time, run.end_time, run.duration_ms
     FROM normalized_data AS n
@@ -74,5 +81,5 @@ LINEAGE: Final = f"""
         SELECT * FROM ({" UNION ALL ".join(_raw(kind) for kind in SourceKind)}) AS every ORDER BY received DESC LIMIT 1
     ) AS raw ON true
     LEFT JOIN etl_run AS run ON run.run_id = raw.run_id
-    WHERE n.id = %(id)s
+    WHERE n.id = ANY(%(ids)s)
 """

@@ -19,17 +19,26 @@ from kasparro.storage.reading import only_source, snapshot
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs; `None` is any."""
+    """Which runs; `None` is any. `before`: those that began before the run of that id."""
 
     source: str | None = None
     status: RunStatus | None = None
+    before: str | None = None
+
+    def where(self) -> str:
+        conditions = [only_source("source")] if self.source is not None else []
+        conditions += ["status = %(status)s"] if self.status is not None else []
+        conditions += (
+            ["id < (SELECT id FROM etl_run WHERE run_id = %(before)s)"] if self.before is not None else []
+        )
+        return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def values(self) -> dict[str, Any]:
+        return {"source": self.source, "status": self.status, "before": self.before}
 
     def clauses(self) -> str:
         """WHERE and ORDER BY, the latest first."""
-        conditions = [only_source("source")] if self.source is not None else []
-        conditions += ["status = %(status)s"] if self.status is not None else []
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return f"{where} ORDER BY {'id DESC' if self.source is None else 'source DESC, id DESC'}"
+        return f"{self.where()} ORDER BY {'id DESC' if self.source is None else 'source DESC, id DESC'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,14 @@ class RunHistory:
         """The latest runs first."""
         async with self._database.driver_transaction() as connection:
             return await self._latest(connection, limit, offset, which)
+
+    async def count(self, which: RunFilter = ANY_RUN) -> int:
+        async with self._database.driver_transaction() as connection:
+            cursor = await connection.execute(
+                f"SELECT count(*) FROM etl_run AS run {which.where()}", which.values()
+            )
+            (count,) = await cursor.fetchone() or (0,)
+        return int(count)
 
     async def run(self, run_id: str) -> RunSummary | None:
         async with self._database.driver_transaction() as connection:
@@ -83,7 +100,7 @@ class RunHistory:
     async def _latest(
         self, connection: psycopg.AsyncConnection[Any], limit: int, offset: int, which: RunFilter
     ) -> list[RunSummary]:
-        values = {"source": which.source, "status": which.status, "limit": limit, "offset": offset}
+        values = {**which.values(), "limit": limit, "offset": offset}
         statement = f"{RUNS} {which.clauses()} LIMIT %(limit)s OFFSET %(offset)s"
         return await self._summaries(connection, statement, values)
 

@@ -13,12 +13,11 @@ from kasparro.api.parameters import RecordId, StrictRoute
 from kasparro.api.query_description import LINKS, QUERY_PARAMETERS
 from kasparro.api.query_links import links
 from kasparro.api.records import next_cursor, page_bytes, record_bytes
+from kasparro.api.searched import refuse_what_is_not_searched
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
-from kasparro.core.errors import InvalidParameter, NotFound
-from kasparro.core.etl_config import Catalog
+from kasparro.core.errors import NotFound
 from kasparro.schemas.data import PaginatedResponse, StoredRecord
-from kasparro.schemas.query import RecordQuery
 from kasparro.services.query_text import parse_query
 
 router = APIRouter(tags=["data"])
@@ -38,21 +37,11 @@ async def list_records(runtime: TheRuntime, exchange: TheExchange, request: Requ
     """Records that meet every condition, in the order asked for, and how many there are; both as of one moment."""
     pairs = request.query_params.multi_items()
     query = parse_query(pairs)
-    _refuse_what_is_not_searched(query, runtime.catalog)
+    refuse_what_is_not_searched(query, runtime.catalog)
     page = await runtime.dataset.page(query)
     cursor = next_cursor(query, page)
     headers = FRESH | {"Link": links(request.url.path, pairs, cursor)}
     return Response(page_bytes(exchange, query, page, cursor), headers=headers, media_type="application/json")
-
-
-def _refuse_what_is_not_searched(query: RecordQuery, catalog: Catalog) -> None:
-    """A search that cannot find anything because nobody has declared that there is something to be found."""
-    if query.search is None or query.source not in {None, *catalog.sources}:
-        return
-    asked = [query.source] if query.source is not None else list(catalog.sources)
-    if not any(catalog.sources[name].search for name in asked):
-        what = f"source {query.source!r} is not searched" if query.source else "no source is searched"
-        raise InvalidParameter("q", what, hint="Declare `search: true` for it in the catalog")
 
 
 @strict.get(

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query
 from kasparro.api.answers import RunList
 from kasparro.api.dependencies import TheExchange, TheRuntime
 from kasparro.api.openapi import DATABASE, problems
+from kasparro.api.operation import find_run
 from kasparro.api.parameters import Limit, Offset, RunIdPath, SourceFilter, StrictRoute
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
 from kasparro.core.errors import NotFound
-from kasparro.runtime import Runtime
 from kasparro.schemas.data import RunSummary
 from kasparro.schemas.ingest import RunStatus
 from kasparro.storage.runs import RunFilter
@@ -51,35 +51,7 @@ async def list_runs(
 )
 async def get_run(runtime: TheRuntime, run_id: RunIdPath) -> RunSummary:
     """One run; one that waits for a worker is in progress with `"queued": true` in its metadata."""
-    # Between the first two questions a queued run may have begun.
-    run = (
-        await runtime.history.run(run_id)
-        or await _queued(runtime, run_id)
-        or await runtime.history.run(run_id)
-    )
+    run = await find_run(runtime, run_id)
     if run is None:
         raise NotFound(f"there is no run {run_id!r}")
     return run
-
-
-async def _queued(runtime: Runtime, run_id: str) -> RunSummary | None:
-    queued = await runtime.jobs.queued(run_id)
-    if queued is None:
-        return None
-    return RunSummary(
-        run_id=queued.run_id,
-        source=queued.source,
-        status=RunStatus.IN_PROGRESS,
-        records_processed=0,
-        records_inserted=0,
-        records_updated=0,
-        records_unchanged=0,
-        records_failed=0,
-        records_duplicates=0,
-        start_time=queued.requested_at,
-        end_time=None,
-        duration_ms=None,
-        error_message=None,
-        metadata={"queued": True},
-        stale=False,
-    )

@@ -37,6 +37,8 @@
     │   ├── NotFound
     │   ├── InvalidParameter
     │   ├── InvalidCursor
+    │   ├── InvalidQuery            GraphQL: it cannot be read, or does not fit the schema
+    │   ├── QueryRefused            GraphQL: it asks for more than is answered at once
     │   ├── ExtraMissing            install the optional dependency that the hint names
     │   ├── NotAuthenticated
     │   ├── NotAllowed
@@ -63,10 +65,12 @@ from kasparro.core.errors.request import (
     ExtraMissing,
     InvalidCursor,
     InvalidParameter,
+    InvalidQuery,
     KeysUnavailable,
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    QueryRefused,
     RateLimited,
     RequestError,
 )
@@ -120,6 +124,7 @@ __all__ = [
     "ForeignOrigin",
     "InvalidCursor",
     "InvalidParameter",
+    "InvalidQuery",
     "KasparroError",
     "KeysTaken",
     "KeysUnavailable",
@@ -132,6 +137,7 @@ __all__ = [
     "PaginationLoop",
     "PathRefused",
     "PermanentSourceError",
+    "QueryRefused",
     "RateLimited",
     "RecordRefused",
     "RequestError",

@@ -37,6 +37,18 @@ class InvalidCursor(RequestError):
         super().__init__(message, hint=hint or "Begin again without it")
 
 
+class InvalidQuery(RequestError):
+    """The GraphQL query cannot be read, or does not fit the schema."""
+
+    code = "invalid_query"
+
+
+class QueryRefused(RequestError):
+    """The GraphQL query asks for more than is answered at once."""
+
+    code = "query_refused"
+
+
 class ExtraMissing(RequestError):
     """What this needs is not installed."""
 

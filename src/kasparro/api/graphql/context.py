@@ -1,0 +1,58 @@
+"""What the fields of one operation share: what serves the process, who asks, and what was looked up already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from kasparro.api.exchange import Exchange
+from kasparro.api.feed import Feed
+from kasparro.api.operation import list_of_sources
+from kasparro.runtime import Runtime
+from kasparro.schemas.data import SourceView
+from kasparro.schemas.lineage import Lineage
+
+T = TypeVar("T")
+
+AT_ONCE: Final = 2
+"""Connections that one operation may use at a time, however many fields it asks for."""
+
+
+@dataclass(slots=True)
+class Context:
+    """`admitted` raises when whoever asks may not do so any more. `reader` is the task that sends what is followed."""
+
+    runtime: Runtime
+    feed: Feed
+    exchange: Exchange
+    admitted: Callable[[], Awaitable[None]]
+    reader: asyncio.Task[None] | None = None
+    check_seconds: float = 15.0
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    lineages: DataLoader[int, Lineage | None] = field(init=False)
+    sources: DataLoader[str, SourceView | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lineages = DataLoader(self._lineages)
+        self.sources = DataLoader(self._sources)
+
+    async def ask(self, wanted: Awaitable[T]) -> T:
+        """Await what needs the database, when it is this operation's turn."""
+        async with self.turns:
+            return await wanted
+
+    async def _lineages(self, record_ids: list[int]) -> Sequence[Lineage | None]:
+        found = await self.ask(self.runtime.lineage.of_each(record_ids))
+        return [found.get(record_id) for record_id in record_ids]
+
+    async def _sources(self, names: list[str]) -> Sequence[SourceView | None]:
+        found = {view.name: view for view in await self.ask(list_of_sources(self.runtime))}
+        return [found.get(name) for name in names]
+
+
+Info = strawberry.Info[Context, None]
