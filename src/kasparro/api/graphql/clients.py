@@ -18,13 +18,13 @@ class Register:
         self._thing = thing
         self._per_client = per_client
         self._altogether = altogether
-        self._open: Counter[str] = Counter()
+        self.open: Counter[str] = Counter()
 
     def check(self, client: str) -> None:
         """Raises `RateLimited` where there are too many."""
-        if self._altogether is not None and self._open.total() >= self._altogether:
+        if self._altogether is not None and self.open.total() >= self._altogether:
             raise RateLimited(f"this server has no room for another {self._thing}", retry_after=AGAIN_SECONDS)
-        if self._open[client] >= self._per_client:
+        if self.open[client] >= self._per_client:
             raise RateLimited(
                 f"one client has at most {self._per_client} {self._thing}s open", retry_after=AGAIN_SECONDS
             )
@@ -33,10 +33,10 @@ class Register:
     def one(self, client: str) -> Iterator[None]:
         """Count one as long as this lasts. Raises `RateLimited` where there are too many."""
         self.check(client)
-        self._open[client] += 1
+        self.open[client] += 1
         try:
             yield
         finally:
-            self._open[client] -= 1
-            if not self._open[client]:
-                del self._open[client]
+            self.open[client] -= 1
+            if not self.open[client]:
+                del self.open[client]

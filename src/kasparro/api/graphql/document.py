@@ -6,6 +6,7 @@ after microseconds. A document that was good once is remembered by its text. Rai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -38,6 +39,11 @@ REMEMBERED: Final = 200
 MOST_FAULTS: Final = 5
 """Most faults of a query that are told."""
 INTROSPECTION: Final = frozenset({"__schema", "__type"})
+
+MOST_OPERATIONS: Final = 10
+MOST_FRAGMENTS: Final = 25
+MOST_OF_A_NAME: Final = 50
+"""Fields that are answered under the same name: each is held against every other."""
 
 LISTS: Final = frozenset(
     {"records", "search", "runs", "sources", "checkpoints", "facets", "changes", "recordChanges"}
@@ -77,8 +83,11 @@ def prepared(text: str, limits: GraphqlLimits) -> Prepared:
 @lru_cache(maxsize=REMEMBERED)
 def _prepared(text: str, limits: GraphqlLimits) -> Prepared:
     document = _parsed(text, limits)
-    introspects = _examine(document, limits)
-    _examine_fragments(document)
+    _examine_definitions(document)
+    introspects = _examine_nodes(document, limits)
+    for operation in document.definitions:
+        if isinstance(operation, OperationDefinitionNode):
+            check_cost(document, operation, {}, limits)
     if faults := validate(SCHEMA, document, max_errors=MOST_FAULTS):
         raise RefusedByValidation(faults)
     return Prepared(document, introspects)
@@ -95,23 +104,36 @@ def _parsed(text: str, limits: GraphqlLimits) -> DocumentNode:
         raise QueryRefused(f"a query is at most {limits.depth} levels deep") from error
 
 
-def _examine(document: DocumentNode, limits: GraphqlLimits) -> bool:
+def _examine_definitions(document: DocumentNode) -> None:
+    """Bound them, and refuse fragments that include themselves: nothing that follows those would come to an end."""
+    fragments = sum(isinstance(one, FragmentDefinitionNode) for one in document.definitions)
+    if fragments > MOST_FRAGMENTS:
+        raise QueryRefused(f"a query has at most {MOST_FRAGMENTS} fragments")
+    if len(document.definitions) - fragments > MOST_OPERATIONS:
+        raise QueryRefused(f"a query has at most {MOST_OPERATIONS} operations")
+    Price(document, {}).check_cycles()
+
+
+def _examine_nodes(document: DocumentNode, limits: GraphqlLimits) -> bool:
     """Count what stands in *document*; say whether it asks for the schema."""
-    aliases = directives = 0
-    introspects = False
+    names: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     for node, depth in _nodes(document):
         if depth > limits.depth:
             raise QueryRefused(f"a query is at most {limits.depth} levels deep")
         if isinstance(node, FieldNode):
-            aliases += node.alias is not None
-            introspects = introspects or node.name.value in INTROSPECTION
+            names[(node.alias or node.name).value] += 1
+            found["aliases"] += node.alias is not None
+            found["introspection"] += node.name.value in INTROSPECTION
         elif isinstance(node, DirectiveNode):
-            directives += 1
-        if aliases > limits.aliases:
-            raise QueryRefused(f"a query has at most {limits.aliases} aliases")
-        if directives > limits.directives:
-            raise QueryRefused(f"a query has at most {limits.directives} directives")
-    return introspects
+            found["directives"] += 1
+    for what, most in (("aliases", limits.aliases), ("directives", limits.directives)):
+        if found[what] > most:
+            raise QueryRefused(f"a query has at most {most} {what}")
+    for name, times in names.most_common(1):
+        if times > MOST_OF_A_NAME:
+            raise QueryRefused(f"a query answers at most {MOST_OF_A_NAME} fields as {name!r}")
+    return bool(found["introspection"])
 
 
 def _nodes(document: DocumentNode) -> Iterator[tuple[Node, int]]:
@@ -127,11 +149,6 @@ def _nodes(document: DocumentNode) -> Iterator[tuple[Node, int]]:
                 pending.append((child, within))
             elif isinstance(child, list | tuple):
                 pending.extend((one, within) for one in child if isinstance(one, Node))
-
-
-def _examine_fragments(document: DocumentNode) -> None:
-    """Refuse fragments that include themselves: nothing that follows them would come to an end."""
-    Price(document, {}).check_cycles()
 
 
 def check_cost(

@@ -22,7 +22,7 @@ from kasparro.runtime import Runtime
 class Host:
     """`feed` gives the feed that the application has now.
 
-    Each `check_seconds` the key of what is open is looked at again.
+    Each `check_seconds` the key of what is open is looked at again; after `init_seconds` a connection has to have said who it is.
     """
 
     runtime: Runtime
@@ -31,6 +31,7 @@ class Host:
     connections: Register
     subscriptions: Register
     check_seconds: float = 15.0
+    init_seconds: float = 10.0
 
     @classmethod
     def of(cls, runtime: Runtime, door: Door, feed: Callable[[], Feed]) -> Host:

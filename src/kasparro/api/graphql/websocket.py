@@ -28,7 +28,6 @@ from kasparro.core.errors import KasparroError, NotAllowed, NotAuthenticated, Ra
 log = structlog.get_logger(__name__)
 
 PROTOCOL: Final = "graphql-transport-ws"
-INIT_SECONDS: Final = 10.0
 MOST_MESSAGES: Final = 200
 """A second: whoever sends more is cut off."""
 LONGEST_ID: Final = 128
@@ -104,7 +103,7 @@ class Connection:
     async def _open(self) -> None:
         """Wait for `connection_init`, and find out who it is."""
         try:
-            async with asyncio.timeout(INIT_SECONDS):
+            async with asyncio.timeout(self._host.init_seconds):
                 message = await self._message()
                 while message["type"] == "ping":
                     await self._send("pong")
@@ -113,7 +112,7 @@ class Connection:
             raise Closing(TIMEOUT, "Connection initialisation timeout") from None
         if message["type"] != "connection_init":
             raise Closing(UNAUTHORIZED, "Unauthorized")
-        payload = message.get("payload") or {}
+        payload = message.get("payload", {})
         if not isinstance(payload, dict):
             raise Closing(INVALID, "the payload of connection_init is no object")
         self._credentials = with_payload(self._credentials, payload)
