@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,16 +40,16 @@ class Talk:
     async def closed(self) -> int:
         """The code with which the server has closed, whatever it said before."""
         async with asyncio.timeout(PATIENCE):
-            try:
+            with contextlib.suppress(ConnectionClosed):
                 while True:
                     await self.socket.recv()
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None
-                return closed.rcvd.code
+        return self.socket.close_code or 0
 
 
 @asynccontextmanager
-async def talking(port: int, *, protocol: str | None = "graphql-transport-ws", **given: Any) -> AsyncIterator[Talk]:
+async def talking(
+    port: int, *, protocol: str | None = "graphql-transport-ws", **given: Any
+) -> AsyncIterator[Talk]:
     async with connect(
         f"ws://127.0.0.1:{port}/graphql",
         subprotocols=[protocol] if protocol else None,

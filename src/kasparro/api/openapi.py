@@ -127,8 +127,8 @@ def operation_id(route: APIRoute) -> str:
 
 
 def routes_of(app: FastAPI) -> list[Any]:
-    """Every route of *app*, as it is served."""
-    return list(iter_route_contexts(app.routes))
+    """Every route of *app* over HTTP, as it is served."""
+    return [route for route in iter_route_contexts(app.routes) if route.methods]
 
 
 def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

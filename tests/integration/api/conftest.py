@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -167,8 +168,15 @@ def seed(database_url: str) -> Seed:
         yield Seed(connection)
 
 
+SELECTED = re.compile(rb"C\x00\x00\x00.SELECT [0-9]+\x00", re.DOTALL)
+"""What PostgreSQL says at the end of a SELECT."""
+
+
 class Wire:
-    """Stands between us and the server: carries bytes, until it is frozen (accepts, never answers) or cut."""
+    """Stands between us and the server: carries bytes, until it is frozen (accepts, never answers) or cut.
+
+    `selects` is how many SELECTs were answered.
+    """
 
     def __init__(self, url: str) -> None:
         given = conninfo_to_dict(url)
@@ -179,6 +187,7 @@ class Wire:
         self.flowing = asyncio.Event()
         self.flowing.set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.selects = 0
 
     async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -220,6 +229,7 @@ class Wire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(65536):
             await self.flowing.wait()
+            self.selects += len(SELECTED.findall(chunk))
             writer.write(chunk)
             await writer.drain()
         writer.close()

@@ -11,7 +11,7 @@ from kasparro.api.openapi import routes_of
 pytestmark = pytest.mark.anyio
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
-PAGES = {"/docs", "/docs/assets/{name}", "/redoc", "/openapi.json"}
+PAGES = {"/graphql", "/graphql/schema", "/docs", "/docs/assets/{name}", "/redoc", "/openapi.json"}
 
 
 @pytest.fixture

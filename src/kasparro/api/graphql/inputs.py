@@ -25,9 +25,7 @@ class IntegerFilter:
     isnull: bool | None = UNSET
 
 
-@strawberry.input(
-    description="All of its conditions hold. `contains` and `startswith` do not tell upper from lower case."
-)
+@strawberry.input(description="All of its conditions hold. Upper and lower case differ.")
 class TextFilter:
     eq: str | None = UNSET
     ne: str | None = UNSET

@@ -1,13 +1,14 @@
 """Arguments of a field in, the `RecordQuery` out that a request with the same wishes makes: there is one query language.
 
 They are written as the parameters of `GET /data` and read by `services.query_text`, so that every rule and every bound of it
-holds here, and a cursor goes on in either. Raises `InvalidParameter` and `InvalidCursor`, with the names of the arguments.
+holds here, and a cursor goes on in either. Raises `InvalidParameter` and `InvalidCursor`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,13 +54,16 @@ def query_of(asked: RecordArguments) -> RecordQuery:
         "count": asked.count.value if asked.count else "none",
         "fields": ",".join(asked.fields) or None,
     }
+    return parse_query([(name, text) for name, text in given.items() if text is not None])
+
+
+@contextmanager
+def arguments_named() -> Iterator[None]:
+    """Let errors name the arguments instead of the parameters of requests."""
     try:
-        return parse_query([(name, text) for name, text in given.items() if text is not None])
-    except InvalidParameter as error:
+        yield
+    except (InvalidParameter, InvalidCursor) as error:
         error.parameter = ARGUMENTS.get(error.parameter, error.parameter)
-        raise
-    except InvalidCursor as error:
-        error.parameter = "after"
         raise
 
 

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from kasparro.api.graphql.context import Info
-from kasparro.api.graphql.query_arguments import RecordArguments, query_of
+from kasparro.api.graphql.query_arguments import RecordArguments, arguments_named, query_of
 from kasparro.api.graphql.record_types import (
     ALWAYS,
     Facet,
@@ -44,9 +44,10 @@ async def page_of(info: Info, asked: RecordArguments) -> RecordConnection:
     wanted = selected(info)
     fields = record_fields(selected(info, "edges", "node") | selected(info, "nodes"))
     counted = asked.count if wanted & {"totalCount", "count"} else None
-    query = query_of(replace(asked, fields=fields, count=counted))
     runtime = info.context.runtime
-    refuse_what_is_not_searched(query, runtime.catalog)
+    with arguments_named():
+        query = query_of(replace(asked, fields=fields, count=counted))
+        refuse_what_is_not_searched(query, runtime.catalog)
     page = await info.context.ask(runtime.dataset.page(query))
     return connection_of(query, page)
 

@@ -108,14 +108,13 @@ class Query:
         query: Annotated[str, argument(description='Words, "a phrase", -without, one or other')],
         first: First = 10,
         after: After = None,
-        source: OnlySource = None,
         filter: Filter = None,  # noqa: A002  # the name is part of the API
         sort: Sort = None,
         facets: Facets = None,
         count: Counted = CountMode.EXACT,
     ) -> RecordConnection:
         asked = RecordArguments(
-            first, after, source, filter, query, sort=sort or (), facets=facets or (), count=count
+            first, after, None, filter, query, sort=sort or (), facets=facets or (), count=count
         )
         return await page_of(info, asked)
 
