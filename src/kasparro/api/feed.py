@@ -131,6 +131,11 @@ class Feed:
         self._listener: asyncio.Task[None] | None = None
         self._ended = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether streams end because the server does."""
+        return self._ended
+
     async def read(self, query: RecordQuery, position: FeedPosition) -> Changed:
         async with self._readers:
             return await self._changes.read(query, position, BATCH)

@@ -109,7 +109,7 @@ class Guard:
         try:
             await self._door.let_in(scope, exchange, credentials_of(scope))
         except KasparroError as error:
-            _log_refusal(scope, exchange, error)
+            log_refusal(scope, exchange, error)
             await problem_of(exchange, error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
@@ -123,7 +123,7 @@ def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _log_refusal(scope: Connection, exchange: Exchange, error: KasparroError) -> None:
+def log_refusal(scope: Connection, exchange: Exchange, error: KasparroError) -> None:
     """The path is left out: nobody has looked yet whether it is one of ours, and it may hold anything."""
     if rule_of(error).status >= SERVER_ERROR:
         log.error("request.not_served", code=error.code, error=str(error))
@@ -154,7 +154,7 @@ class Requirement:
             if caller.has_key
             else NotAuthenticated(hint=HOW_TO_AUTHENTICATE)
         )
-        _log_refusal(request.scope, exchange, error)
+        log_refusal(request.scope, exchange, error)
         raise error
 
 

@@ -444,3 +444,31 @@ async def test_one_that_does_not_read_is_cut_off_and_can_go_on(service, commit):
                 if message["id"] == "2":
                     rest.append(message["payload"]["data"]["recordChanges"]["sourceId"])
     assert rest == [str(number) for number in range(1, 120)]
+
+
+async def test_a_stream_that_is_not_read_is_cut_off(service, commit):
+    async with live(service.app) as server, server.connect() as wire:
+        body = json.dumps({"query": "subscription { recordChanges { record { title } } }"}).encode()
+        head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        await wire.write(head.encode() + body)
+        await wire.answer()
+        wire.reader._transport.pause_reading()
+        await asyncio.to_thread(commit, "alpha", 0)
+        await until(lambda: bool(service.app.state.graphql.subscriptions.open))
+        for number in range(1, 120):
+            await asyncio.to_thread(commit, "alpha", number, title="x" * 200_000)
+        await until(lambda: not service.app.state.graphql.subscriptions.open)
+
+
+async def test_a_server_that_ends_says_so_and_not_that_there_is_nothing_more(service, commit):
+    commit("alpha", 1)
+    async with live(service.app) as server, talking(server.port) as talk:
+        await talk.open()
+        await following(talk)
+        await change(talk)
+        async with Events(server.port, ALL) as lines:
+            assert await first_data(lines)
+            service.app.state.feed.end()
+
+            assert await talk.closed() == 1012
+            assert "event: complete" not in [line async for line in lines]

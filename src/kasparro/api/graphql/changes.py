@@ -70,11 +70,11 @@ def followed(
 
 async def first_changes(context: Context, asked: Followed) -> Changed:
     """What there is behind the position asked for; without one, nothing yet, from now on."""
-    changes = context.runtime.changes
-    if asked.position is None:
-        now = await context.ask(changes.now(asked.query))
+    changes, position = context.runtime.changes, asked.position
+    if position is None:
+        now = await context.ask(lambda: changes.now(asked.query))
         return Changed(now, (), now, more=False)
-    return await context.ask(changes.read(asked.query, asked.position, asked.limit))
+    return await context.ask(lambda: changes.read(asked.query, position, asked.limit))
 
 
 def page_of_changes(query: RecordQuery, changed: Changed) -> RecordChanges:

@@ -41,17 +41,17 @@ class Context:
         self.lineages = DataLoader(self._lineages)
         self.sources = DataLoader(self._sources)
 
-    async def ask(self, wanted: Awaitable[T]) -> T:
-        """Await what needs the database, when it is this operation's turn."""
+    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """The answer to what needs the database, asked when it is this operation's turn."""
         async with self.turns:
-            return await wanted
+            return await question()
 
     async def _lineages(self, record_ids: list[int]) -> Sequence[Lineage | None]:
-        found = await self.ask(self.runtime.lineage.of_each(record_ids))
+        found = await self.ask(lambda: self.runtime.lineage.of_each(record_ids))
         return [found.get(record_id) for record_id in record_ids]
 
     async def _sources(self, names: list[str]) -> Sequence[SourceView | None]:
-        found = {view.name: view for view in await self.ask(list_of_sources(self.runtime))}
+        found = {view.name: view for view in await self.ask(lambda: list_of_sources(self.runtime))}
         return [found.get(name) for name in names]
 
 

@@ -23,6 +23,8 @@ from kasparro.api.limits import network_of
 from kasparro.api.problems import problem_of
 from kasparro.core.errors import RateLimited
 
+log = structlog.get_logger(__name__)
+
 PRODUCTION: Final = "production"
 ANSWERS: Final = (RESPONSE, JSON, EVENTS)
 
@@ -64,5 +66,6 @@ async def over_websocket(socket: WebSocket, host: Host) -> None:
         try:
             with host.connections.one(network_of(address_of(socket.scope))):
                 await Connection(socket, host, exchange).serve()
+                log.info("websocket.served", duration_ms=exchange.milliseconds, key=exchange.caller.name)
         except RateLimited as error:
             await socket.send_denial_response(problem_of(exchange, error))

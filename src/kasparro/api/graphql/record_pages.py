@@ -48,7 +48,7 @@ async def page_of(info: Info, asked: RecordArguments) -> RecordConnection:
     with arguments_named():
         query = query_of(replace(asked, fields=fields, count=counted))
         refuse_what_is_not_searched(query, runtime.catalog)
-    page = await info.context.ask(runtime.dataset.page(query))
+    page = await info.context.ask(lambda: runtime.dataset.page(query))
     return connection_of(query, page)
 
 

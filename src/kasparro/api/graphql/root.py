@@ -137,7 +137,7 @@ class Query:
     )
     @staticmethod
     async def sources(info: Info) -> list[Source]:
-        return cast("list[Source]", await info.context.ask(list_of_sources(info.context.runtime)))
+        return cast("list[Source]", await info.context.ask(lambda: list_of_sources(info.context.runtime)))
 
     @strawberry.field
     @staticmethod
@@ -165,12 +165,12 @@ class Query:
     async def stats(info: Info, source: OnlySource = None) -> Stats:
         if source is not None and not SOURCE.fullmatch(source):
             raise InvalidParameter("source", NO_SOURCE)
-        return cast("Stats", await info.context.ask(info.context.runtime.history.stats(1, source)))
+        return cast("Stats", await info.context.ask(lambda: info.context.runtime.history.stats(1, source)))
 
     @strawberry.field(description="Where each source stands")
     @staticmethod
     async def checkpoints(info: Info) -> list[Checkpoint]:
-        return cast("list[Checkpoint]", await info.context.ask(info.context.runtime.checkpoints.all()))
+        return cast("list[Checkpoint]", await info.context.ask(info.context.runtime.checkpoints.all))
 
 
 @strawberry.type
@@ -193,11 +193,11 @@ class Subscription:
 async def _record(info: Info, key: str) -> Any:
     if not (key.isdecimal() and key.isascii() and len(key) <= LONGEST_ID and 1 <= int(key) <= INT64_MAX):
         raise InvalidParameter("id", "the number of a record is a whole number of at most 64 bits, from 1")
-    row = await info.context.ask(info.context.runtime.dataset.record(int(key)))
+    row = await info.context.ask(lambda: info.context.runtime.dataset.record(int(key)))
     return None if row is None else stored_fields(row)
 
 
 async def _run(info: Info, run_id: str) -> Any:
     if "\0" in run_id:
         raise InvalidParameter("runId", "no id contains a NUL character")
-    return await info.context.ask(find_run(info.context.runtime, run_id))
+    return await info.context.ask(lambda: find_run(info.context.runtime, run_id))

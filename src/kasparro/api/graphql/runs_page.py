@@ -51,9 +51,9 @@ async def page_of_runs(
     context = info.context
     history = context.runtime.history
     before = None if after is None else await _before(info, after)
-    found = await context.ask(history.runs(first + 1, which=RunFilter(source, status, before)))
+    found = await context.ask(lambda: history.runs(first + 1, which=RunFilter(source, status, before)))
     total = (
-        await context.ask(history.count(RunFilter(source, status)))
+        await context.ask(lambda: history.count(RunFilter(source, status)))
         if "totalCount" in selected(info)
         else None
     )
@@ -87,6 +87,6 @@ async def _before(info: Info, after: str) -> str:
         kind, run_id = parse_global_id("after", after)
     except InvalidParameter as error:
         raise refused from error
-    if kind != CURSOR or await info.context.ask(info.context.runtime.history.run(run_id)) is None:
+    if kind != CURSOR or await info.context.ask(lambda: info.context.runtime.history.run(run_id)) is None:
         raise refused
     return run_id

@@ -155,6 +155,8 @@ async def _parts(results: AsyncIterator[ExecutionResult], context: Context) -> A
                 yield HEARTBEAT
                 continue
             result, coming = coming.result(), None
+            if result is None and context.feed.ended:
+                return  # no word of an end: the client goes on elsewhere
             if result is None:
                 break
             yield _next(told(result, context.exchange))

@@ -21,6 +21,7 @@ from kasparro.api.graphql.execution import Answer, admitted, answer, refused, st
 from kasparro.api.graphql.host import Host
 from kasparro.api.graphql.request import asked_of_json, read_json
 from kasparro.api.graphql.transport import ENCODER
+from kasparro.api.security import log_refusal
 from kasparro.core import clock
 from kasparro.core.config import Scope
 from kasparro.core.errors import KasparroError, NotAllowed, NotAuthenticated, RateLimited
@@ -31,10 +32,12 @@ PROTOCOL: Final = "graphql-transport-ws"
 MOST_MESSAGES: Final = 200
 """A second: whoever sends more is cut off."""
 LONGEST_ID: Final = 128
-LONGEST_REASON: Final = 100
+LONGEST_REASON: Final = 120
+"""Bytes; a control frame has room for no more."""
 
 INVALID, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL, TIMEOUT = 4400, 4401, 4403, 4406, 4408
 DUPLICATE, TOO_MANY, TRY_LATER = 4409, 4429, 1013
+INTERNAL, RESTART = 1011, 1012
 
 
 class Closing(Exception):
@@ -75,8 +78,9 @@ class Connection:
             await self._end(talking)
         if self._over.done():
             closing = self._over.result()
+            reason = closing.reason.encode()[:LONGEST_REASON].decode(errors="ignore")
             with suppress(WebSocketDisconnect, RuntimeError):
-                await self._socket.close(closing.code, closing.reason[:LONGEST_REASON])
+                await self._socket.close(closing.code, reason)
 
     async def _end(self, talking: asyncio.Task[None]) -> None:
         tasks = [talking, *([self._watching] if self._watching else []), *self._operations.values()]
@@ -95,6 +99,12 @@ class Connection:
             self._close(closing)
         except WebSocketDisconnect:
             return
+        except Exception as error:  # noqa: BLE001  # the boundary of a task
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        log.error("request.failed", exc_info=error)
+        self._close(Closing(INTERNAL, "Internal error"))
 
     def _close(self, closing: Closing) -> None:
         if not self._over.done():
@@ -112,13 +122,15 @@ class Connection:
             raise Closing(TIMEOUT, "Connection initialisation timeout") from None
         if message["type"] != "connection_init":
             raise Closing(UNAUTHORIZED, "Unauthorized")
-        payload = message.get("payload", {})
+        payload = message.get("payload")
+        payload = {} if payload is None else payload
         if not isinstance(payload, dict):
             raise Closing(INVALID, "the payload of connection_init is no object")
         self._credentials = with_payload(self._credentials, payload)
         try:
             await self._host.door.let_in(self._scope, self._exchange, self._credentials)
         except KasparroError as error:
+            log_refusal(self._scope, self._exchange, error)
             raise closing_of(error) from error
         self._need_read()
         await self._send("connection_ack")
@@ -202,20 +214,25 @@ class Connection:
     async def _operate(self, operation_id: str, payload: Any) -> None:
         """The boundary of an operation: whatever becomes of it is told, and the connection goes on."""
         try:
-            await self._answer(operation_id, payload)
-        except KasparroError as error:
-            self._done(operation_id)
-            await self._refuse(operation_id, error)
+            await self._answer_or_refuse(operation_id, payload)
         except asyncio.CancelledError:
             if self._operations.get(operation_id) is asyncio.current_task():
                 log.warning("graphql.slow_subscriber", key=self._exchange.caller.name)
                 self._close(Closing(TRY_LATER, "results were not taken fast enough"))
             raise
-        except (WebSocketDisconnect, RuntimeError):
+        except Closing as closing:
+            self._close(closing)
+        except WebSocketDisconnect:
             log.debug("graphql.left")
-        except Exception:  # the boundary of a task
-            log.exception("request.failed")
-            self._close(Closing(1011, "Internal error"))
+        except Exception as error:  # noqa: BLE001  # the boundary of a task
+            self._failed(error)
+
+    async def _answer_or_refuse(self, operation_id: str, payload: Any) -> None:
+        try:
+            await self._answer(operation_id, payload)
+        except KasparroError as error:
+            self._done(operation_id)
+            await self._refuse(operation_id, error)
 
     async def _answer(self, operation_id: str, payload: Any) -> None:
         host = self._host
@@ -234,6 +251,8 @@ class Connection:
                     await self._next(operation_id, told(result, self._exchange))
             finally:
                 await opened.aclose()  # type: ignore[attr-defined]  # it is a generator
+        if context.feed.ended:
+            raise Closing(RESTART, "the server ends")
         self._done(operation_id)
         await self._send("complete", operation_id)
 
