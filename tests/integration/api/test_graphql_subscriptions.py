@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from graphql_socket import PATIENCE, Talk, talking
@@ -447,17 +448,28 @@ async def test_one_that_does_not_read_is_cut_off_and_can_go_on(service, commit):
 
 
 async def test_a_stream_that_is_not_read_is_cut_off(service, commit):
-    async with live(service.app) as server, server.connect() as wire:
-        body = json.dumps({"query": "subscription { recordChanges { record { title } } }"}).encode()
-        head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
-        await wire.write(head.encode() + body)
-        await wire.answer()
-        wire.reader._transport.pause_reading()
-        await asyncio.to_thread(commit, "alpha", 0)
-        await until(lambda: bool(service.app.state.graphql.subscriptions.open))
-        for number in range(1, 120):
-            await asyncio.to_thread(commit, "alpha", number, title="x" * 200_000)
-        await until(lambda: not service.app.state.graphql.subscriptions.open)
+    """Nothing was told after what was left out: whoever reads again finds the end, and no gap."""
+    body = json.dumps({"query": "subscription { recordChanges { sourceId record { title } } }"}).encode()
+    head = (
+        "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Accept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with capture_logs() as logs:
+        async with live(service.app) as server, server.connect() as wire:
+            await wire.write(head.encode() + body)
+            await wire.answer()
+            wire.reader._transport.pause_reading()
+            number = 0
+            while not any(event["event"] == "feed.slow_consumer_dropped" for event in logs):
+                await asyncio.to_thread(commit, "alpha", number, title="x" * 200_000)
+                number += 1
+            wire.reader._transport.resume_reading()
+            rest = (await wire.rest()).decode()
+
+    told = [int(found) for found in re.findall(r'"sourceId":"(\d+)"', rest)]
+    assert told == list(range(len(told)))
+    assert len(told) < number
+    assert "event: complete" not in rest
 
 
 async def test_a_server_that_ends_says_so_and_not_that_there_is_nothing_more(service, commit):
