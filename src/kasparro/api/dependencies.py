@@ -11,6 +11,7 @@ from kasparro.api.exchange import Exchange, exchange_of
 from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.api.metrics import Metrics
+from kasparro.api.reader import Reader
 from kasparro.runtime import Runtime
 from kasparro.storage.measurements import Measurements
 
@@ -43,6 +44,11 @@ async def _feed(request: Request) -> Feed:
     return feed
 
 
+async def _reader(request: Request) -> Reader:
+    reader: Reader = request.app.state.reader
+    return reader
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -51,4 +57,5 @@ TheRuntime = Annotated[Runtime, Depends(_runtime)]
 TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
 TheScrape = Annotated[Scrape, Depends(_scrape)]
+TheReader = Annotated[Reader, Depends(_reader)]
 TheFeed = Annotated[Feed, Depends(_feed)]

@@ -15,10 +15,10 @@ from typing import Final
 
 import structlog
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from redis.asyncio import BlockingConnectionPool, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
+
+from kasparro.api.redis_connections import AWAY_SECONDS, Breaker, connections
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +28,6 @@ Clock = Callable[[], float]
 WINDOW_SECONDS: Final = 60
 MOST_COUNTERS: Final = 100_000
 """Of this process. When there are more, those that are over go first, then the oldest."""
-
-REDIS_SECONDS: Final = 0.25
-"""How long a request waits for Redis."""
-
-REDIS_CONNECTIONS: Final = 16
-AWAY_SECONDS: Final = 5.0
-"""How long a Redis that did not answer is not asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +77,18 @@ class Limiter:
 
     def __init__(self, redis_url: str | None, now: Clock) -> None:
         self._here = Counters(now)
-        self._pool = _pool(redis_url) if redis_url else None
+        self._pool = connections(redis_url) if redis_url else None
         self._shared = _storage(self._pool) if self._pool else None
         self._now = now
-        self._away_until = 0.0
+        self._breaker = Breaker(now)
 
     async def take(self, who: str, per_minute: int) -> Standing:
         """Count one request of *who*."""
-        if self._shared and self._now() >= self._away_until:
+        if self._shared and self._breaker.closed:
             try:
                 return await self._take(self._shared, who, per_minute)
             except (RedisError, OSError) as error:
-                self._away_until = self._now() + AWAY_SECONDS
+                self._breaker.trip()
                 log.warning("limits.redis_unavailable", error=type(error).__name__, retry_in=AWAY_SECONDS)
         return await self._take(self._here, who, per_minute)
 
@@ -125,17 +118,6 @@ class Failures:
 
     async def note(self, address: str) -> None:
         await self._counters.incr(address, WINDOW_SECONDS)
-
-
-def _pool(url: str) -> ConnectionPool:
-    return BlockingConnectionPool.from_url(
-        url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 def _storage(pool: ConnectionPool) -> RedisStorage:

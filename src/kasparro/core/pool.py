@@ -106,7 +106,6 @@ class Pool:
             return True
         try:
             await kept.connection.execute("SELECT 1")
-            await kept.connection.rollback()
         except psycopg.Error:
             return False
         return True

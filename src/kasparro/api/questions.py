@@ -1,0 +1,83 @@
+"""What a request for records asks, read once: the query string in, a `Question` out, the same one for the same string.
+
+Raises what `parse_query` raises; such a string is read again each time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from starlette.datastructures import QueryParams
+
+from kasparro.api.query_links import links
+from kasparro.core.errors import InvalidParameter
+from kasparro.core.etl_config import Catalog
+from kasparro.schemas.query import Count, RecordQuery
+from kasparro.services.query_text import parse_query
+from kasparro.storage.query_page import counted
+
+MOST: Final = 2_000
+LONGEST: Final = 1_000
+"""Bytes of a query string that is remembered."""
+
+
+@dataclass(slots=True)
+class Question:
+    """`asked` is the same for all that mean the same. `source` is the one that decides the answer, None where several do.
+
+    The answer is not `kept` where the planner has a say in it: its estimates change without a commit.
+    """
+
+    query: RecordQuery
+    asked: bytes
+    source: str | None
+    kept: bool
+    _pairs: list[tuple[str, str]]
+    _link: tuple[str | None, bytes] | None = None
+
+    def link(self, cursor: str | None) -> bytes:
+        """The `Link` of a page that *cursor* goes on behind."""
+        if self._link is None or self._link[0] != cursor:
+            self._link = (cursor, links("/data", self._pairs, cursor).encode("latin-1"))
+        return self._link[1]
+
+
+class Questions:
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known: OrderedDict[bytes, Question] = OrderedDict()
+
+    def read(self, query_string: bytes) -> Question:
+        question = self._known.get(query_string)
+        if question is None:
+            question = self._read(query_string)
+            if len(query_string) <= LONGEST:
+                self._known[query_string] = question
+                if len(self._known) > MOST:
+                    self._known.popitem(last=False)
+        return question
+
+    def _read(self, query_string: bytes) -> Question:
+        pairs = QueryParams(query_string).multi_items()
+        query = parse_query(pairs)
+        _refuse_what_is_not_searched(query, self._catalog)
+        return Question(
+            query=query,
+            asked=blake2b(repr(query).encode("utf-8", "surrogatepass"), digest_size=20).digest(),
+            source=query.source if query.search is None else None,
+            kept=query.after is not None or counted(query) is not Count.ESTIMATED,
+            _pairs=pairs,
+        )
+
+
+def _refuse_what_is_not_searched(query: RecordQuery, catalog: Catalog) -> None:
+    """A search that cannot find anything because nobody has declared that there is something to be found."""
+    if query.search is None or query.source not in {None, *catalog.sources}:
+        return
+    asked = [query.source] if query.source is not None else list(catalog.sources)
+    if not any(catalog.sources[name].search for name in asked):
+        what = f"source {query.source!r} is not searched" if query.source else "no source is searched"
+        raise InvalidParameter("q", what, hint="Declare `search: true` for it in the catalog")
