@@ -17,6 +17,7 @@ from kasparro.api.access import Access, Verifier
 from kasparro.api.answer_cache import AnswerCache
 from kasparro.api.bounds import Bounds
 from kasparro.api.dependencies import Scrape
+from kasparro.api.familiar import Familiar
 from kasparro.api.feed import Feed
 from kasparro.api.health import HealthCheck
 from kasparro.api.key_ring import KeyRing
@@ -112,7 +113,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         Failures(settings.auth_failures_per_minute, clock.epoch),
         settings.requests_per_minute,
     )
-    health = HealthCheck(runtime.url, _watched(runtime))
+    health = HealthCheck(runtime.url, _watched(runtime), reader.freshness)
     feed = Feed(runtime.changes, runtime.url)
     app = DescribedApi(
         title="Kasparro",
@@ -122,9 +123,10 @@ def create_app(runtime: Runtime) -> FastAPI:
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
         lifespan=_closing(feed, health, ring, limiter, reader, side),
-        middleware=[*_middleware(settings, door, metrics), Middleware(ShortWay, reader=reader)],
+        middleware=_middleware(settings, door, metrics, reader),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url=None,  # `routes.docs` serves the description and its pages, with a scope like every other route
     )
     app.state.runtime = runtime
@@ -176,9 +178,12 @@ def _watched(runtime: Runtime) -> list[str]:
     return [name for name, declared in runtime.catalog.sources.items() if declared.enabled]
 
 
-def _middleware(settings: Settings, door: Door, metrics: Metrics) -> list[Middleware]:
+def _middleware(settings: Settings, door: Door, metrics: Metrics, reader: Reader) -> list[Middleware]:
     """From the outside in. CORS answers a browser's preflight before the guard: a preflight has no key."""
-    layers = [Middleware(ExchangeMiddleware, metrics=metrics), Middleware(Bounds)]
+    layers = [
+        Middleware(ExchangeMiddleware, metrics=metrics, familiar=Familiar(reader, door)),
+        Middleware(Bounds),
+    ]
     if settings.forwarded_allow_ips:
         trusted = list(settings.forwarded_allow_ips)
         layers.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted))
@@ -192,4 +197,4 @@ def _middleware(settings: Settings, door: Door, metrics: Metrics) -> list[Middle
                 expose_headers=EXPOSED,
             )
         )
-    return [*layers, Middleware(Guard, door=door)]
+    return [*layers, Middleware(Guard, door=door), Middleware(ShortWay, reader=reader)]

@@ -38,7 +38,8 @@ LINKS: Final[Mapping[str, Any]] = {
 
 VALIDATORS: Final[Mapping[str, Any]] = {
     "ETag": {
-        "description": "Weak; another one after each commit that changes what is asked for",
+        "description": "Weak; another one after each commit that changes what is asked for. Sent back as `If-None-Match`, it is"
+        " answered with 304 and no body while it holds",
         "schema": {"type": "string"},
     },
     "Last-Modified": {
@@ -53,15 +54,6 @@ VALIDATORS: Final[Mapping[str, Any]] = {
         "description": "Of one source that declares its `freshness`: whether its last good run is older",
         "schema": {"type": "boolean"},
     },
-}
-
-IF_NONE_MATCH: Final = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "The `ETag` of an answer one has: when it still holds, the answer is 304 without a body",
-    "schema": {"type": "string", "maxLength": 2_000},
-    "example": 'W/"c2Vlbi1iZWZvcmUhISE"',
 }
 
 

@@ -8,20 +8,29 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.datastructures import QueryParams
 
+from kasparro.api.headers import Header
 from kasparro.api.query_links import links
+from kasparro.api.validators import tag_of, validators
 from kasparro.core.errors import InvalidParameter
 from kasparro.core.etl_config import Catalog
 from kasparro.schemas.query import Count, RecordQuery
 from kasparro.services.query_text import parse_query
 from kasparro.storage.query_page import counted
+from kasparro.storage.versions import DatasetState
 
 MOST: Final = 2_000
 LONGEST: Final = 1_000
 """Bytes of a query string that is remembered."""
+
+
+class Marks(NamedTuple):
+    stamp: str
+    tag: bytes
+    validators: tuple[Header, ...]
 
 
 @dataclass(slots=True)
@@ -37,12 +46,21 @@ class Question:
     kept: bool
     _pairs: list[tuple[str, str]]
     _link: tuple[str | None, bytes] | None = None
+    _marks: Marks | None = None
 
     def link(self, cursor: str | None) -> bytes:
         """The `Link` of a page that *cursor* goes on behind."""
         if self._link is None or self._link[0] != cursor:
             self._link = (cursor, links("/data", self._pairs, cursor).encode("latin-1"))
         return self._link[1]
+
+    def marks(self, state: DatasetState) -> Marks:
+        """What tells the answer from a state from those from others."""
+        stamp = state.stamp(self.source)
+        if self._marks is None or self._marks.stamp != stamp:
+            tag = tag_of(self.asked, stamp)
+            self._marks = Marks(stamp, tag, tuple(validators(tag, state.changed_at(self.source))))
+        return self._marks
 
 
 class Questions:

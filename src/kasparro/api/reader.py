@@ -41,16 +41,18 @@ class Reader:
 
     async def page(self, query_string: bytes, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """The page that a query string asks for. Raises `RequestError` and `StorageError`."""
-        question = self.questions.read(query_string)
+        return await self.answer(self.questions.read(query_string), known_tags(headers), exchange)
+
+    async def answer(self, question: Question, tags: frozenset[bytes], exchange: Exchange) -> Answer:
+        """The page that is asked for, or 304 where its tag is among *tags*. Raises `StorageError`."""
         state = await self.versions.current()
         own = self._told(state, question.source)
         if not question.kept:
             kept = await self._make_page(question, "")
         else:
-            stamp = state.stamp(question.source)
-            tag = tag_of(question.asked, stamp)
-            own += validators(tag, state.changed_at(question.source))
-            if (tags := known_tags(headers)) and (ANYTHING in tags or tag in tags):
+            stamp, tag, told = question.marks(state)
+            own += told
+            if tags and (ANYTHING in tags or tag in tags):
                 return Answer(HTTPStatus.NOT_MODIFIED, own)
             kept = self.cache.get(question.asked, stamp) or await self.cache.made(
                 question.asked, stamp, partial(self._shared_page, question, stamp)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 from fastapi import Depends, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -41,6 +42,21 @@ class Door:
     failures: Failures
     per_minute: int
 
+    async def count(self, scope: Connection, exchange: Exchange) -> None:
+        """Count the request for its key, else for its address. Raises `RateLimited`."""
+        caller = exchange.caller
+        per_minute = caller.per_minute or self.per_minute
+        if not per_minute:
+            return
+        policy = "key" if caller.name else "address"
+        who = caller.name or network_of(address_of(scope))
+        standing = await self.limiter.take(f"{policy}:{who}", per_minute)
+        exchange.headers += limit_headers(policy, standing)
+        if not standing.allowed:
+            raise RateLimited(
+                f"this {policy} may ask {per_minute} times a minute", retry_after=standing.reset
+            )
+
 
 class Guard:
     """Says who asks, counts them, and answers by itself when they may not."""
@@ -57,8 +73,7 @@ class Guard:
         try:
             await self._pass(scope, exchange)
         except KasparroError as error:
-            _log_refusal(scope, exchange, error)
-            await problem_of(exchange, error)(scope, receive, send)
+            await refused(scope, exchange, error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -68,10 +83,10 @@ class Guard:
         try:
             exchange.caller = await self._admit(scope, credentials, spared=spared)
         except (NotAuthenticated, NotAllowed):
-            await self._count(scope, exchange)
+            await self._door.count(scope, exchange)
             raise
         if not spared:
-            await self._count(scope, exchange)
+            await self._door.count(scope, exchange)
 
     async def _admit(self, scope: Connection, credentials: Credentials, *, spared: bool) -> Caller:
         """Who asks. From an address that sent too many wrong keys, no key is looked at, right or wrong."""
@@ -79,44 +94,36 @@ class Guard:
         if not (credentials.secrets and access.needs_keys):
             return await access.admit(scope, credentials)
         network = network_of(address_of(scope))
-        if seconds := await failures.blocked(network):
+        if seconds := failures.blocked(network):
             if spared:
                 return Caller()
             raise RateLimited("too many wrong keys were sent from this address", retry_after=seconds)
         try:
             caller = await access.admit(scope, credentials)
         except NotAuthenticated:
-            await failures.note(network)
+            failures.note(network)
             raise
         except KasparroError:
             if spared:
                 return Caller()
             raise
         if not caller.has_key:
-            await failures.note(network)
+            failures.note(network)
         return caller
 
-    async def _count(self, scope: Connection, exchange: Exchange) -> None:
-        """Count the request for its key, else for its address. Raises `RateLimited`."""
-        caller = exchange.caller
-        per_minute = caller.per_minute or self._door.per_minute
-        if not per_minute:
-            return
-        policy = "key" if caller.name else "address"
-        who = caller.name or network_of(address_of(scope))
-        standing = await self._door.limiter.take(f"{policy}:{who}", per_minute)
-        exchange.headers += limit_headers(policy, standing)
-        if not standing.allowed:
-            raise RateLimited(
-                f"this {policy} may ask {per_minute} times a minute", retry_after=standing.reset
-            )
+
+def refused(scope: Connection, exchange: Exchange, error: KasparroError) -> Response:
+    """The answer to who may not, or cannot be told; logged."""
+    _log_refusal(scope, exchange, error)
+    return problem_of(exchange, error)
 
 
 def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
     """`RateLimit` and `RateLimit-Policy`, structured fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+    name = policy.encode()
     return [
-        (b"ratelimit-policy", f'"{policy}";q={standing.limit};w={WINDOW_SECONDS}'.encode()),
-        (b"ratelimit", f'"{policy}";r={standing.remaining};t={standing.reset}'.encode()),
+        (b"ratelimit-policy", b'"%s";q=%d;w=%d' % (name, standing.limit, WINDOW_SECONDS)),
+        (b"ratelimit", b'"%s";r=%d;t=%d' % (name, standing.remaining, standing.reset)),
     ]
 
 

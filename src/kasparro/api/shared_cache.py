@@ -32,9 +32,9 @@ ENCODER: Final = msgspec.msgpack.Encoder()
 class SharedCache:
     def __init__(self, url: str, now: Clock) -> None:
         self._pool = connections(url)
-        self._redis = Redis(connection_pool=self._pool)
+        self.redis = Redis(connection_pool=self._pool)
         self._breaker = Breaker(now)
-        self._storing: set[asyncio.Task[None]] = set()
+        self.storing: set[asyncio.Task[None]] = set()
         self.hits = 0
         self.faults = 0
 
@@ -43,7 +43,7 @@ class SharedCache:
         if not self._breaker.closed:
             return None
         try:
-            found = await self._redis.get(_name(dataset, asked, stamp))
+            found = await self.redis.get(_name(dataset, asked, stamp))
             kept = DECODER.decode(found) if isinstance(found, bytes) else None
         except (RedisError, OSError, msgspec.DecodeError) as error:
             self._fault(error)
@@ -58,17 +58,17 @@ class SharedCache:
         if kept.size > LARGEST or not self._breaker.closed:
             return
         storing = asyncio.create_task(self._store(_name(dataset, asked, kept.stamp), kept))
-        self._storing.add(storing)
-        storing.add_done_callback(self._storing.discard)
+        self.storing.add(storing)
+        storing.add_done_callback(self.storing.discard)
 
     async def close(self) -> None:
-        if self._storing:
-            await asyncio.wait(set(self._storing))
+        if self.storing:
+            await asyncio.wait(set(self.storing))
         await self._pool.disconnect()
 
     async def _store(self, name: str, kept: Kept) -> None:
         try:
-            await self._redis.set(name, ENCODER.encode(kept), ex=SECONDS)
+            await self.redis.set(name, ENCODER.encode(kept), ex=SECONDS)
         except (RedisError, OSError) as error:
             self._fault(error)
 

@@ -20,6 +20,7 @@ from kasparro.api.exchange import exchange_of
 from kasparro.api.parameters import INT64_MAX
 from kasparro.api.problems import on_error
 from kasparro.api.reader import Reader
+from kasparro.api.validators import known_tags
 from kasparro.core.config import Scope
 from kasparro.core.errors import KasparroError
 
@@ -33,6 +34,9 @@ class ShortRoute:
 
     path: str
 
+
+REMEMBER: Final = "kasparro.remember"
+"""Where a request may have something that takes its question, once it was let in."""
 
 OF_PAGE: Final = ShortRoute("/data")
 OF_RECORD: Final = ShortRoute("/data/{id}")
@@ -65,9 +69,15 @@ class ShortWay:
             return None
         if path == PAGE:
             scope["route"] = OF_PAGE
-            return self._reader.page(scope["query_string"], exchange_of(scope), scope["headers"])
+            return self._page(scope)
         named = RECORD.fullmatch(path)
         if named is None or scope["query_string"] or int(named[1]) > INT64_MAX:
             return None
         scope["route"] = OF_RECORD
         return self._reader.record(int(named[1]), scope["headers"])
+
+    async def _page(self, scope: Connection) -> Response:
+        question = self._reader.questions.read(scope["query_string"])
+        if (remember := scope.get(REMEMBER)) is not None:
+            remember(question)
+        return await self._reader.answer(question, known_tags(scope["headers"]), exchange_of(scope))

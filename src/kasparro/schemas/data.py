@@ -195,7 +195,7 @@ class Health(StrEnum):
 
 
 class HealthStatus(Answer):
-    """`degraded`: serving, but the last run of some source failed. `unhealthy` (503): cannot serve."""
+    """`degraded`: serving, but the last run of some source failed, or is older than promised. `unhealthy` (503): cannot serve."""
 
     status: Health
     db_connected: bool

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from kasparro.api.dependencies import TheExchange, TheReader
 from kasparro.api.openapi import DATABASE, problems
 from kasparro.api.parameters import RecordId, StrictRoute
-from kasparro.api.query_description import IF_NONE_MATCH, LINKS, QUERY_PARAMETERS, VALIDATORS, not_modified
+from kasparro.api.query_description import LINKS, QUERY_PARAMETERS, VALIDATORS, not_modified
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
 from kasparro.schemas.data import PaginatedResponse, StoredRecord
@@ -28,7 +28,7 @@ strict = APIRouter(route_class=StrictRoute)
         304: not_modified(),
         **problems(HTTPStatus.BAD_REQUEST, *DATABASE),
     },
-    openapi_extra={"parameters": [*QUERY_PARAMETERS, IF_NONE_MATCH]},
+    openapi_extra={"parameters": QUERY_PARAMETERS},
 )
 async def list_records(reader: TheReader, exchange: TheExchange, request: Request) -> Response:
     """Records that meet every condition, in the order asked for, and how many there are; both as of one moment."""
@@ -44,7 +44,6 @@ async def list_records(reader: TheReader, exchange: TheExchange, request: Reques
         304: not_modified(),
         **problems(HTTPStatus.NOT_FOUND, *DATABASE),
     },
-    openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def get_record(reader: TheReader, request: Request, id: RecordId) -> Response:  # noqa: A002  # part of the API
     """One record, by the dataset's own id."""
