@@ -22,8 +22,11 @@ VALUES = {"method": "GET", "route": "/data", "status": 200, "duration_ms": 1.25,
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    def read() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
     with warnings.catch_warnings(), logging_put_back():
-        yield lambda: capsys.readouterr().err.splitlines()
+        yield read
 
 
 def logged(events: PlainEvents) -> None:
