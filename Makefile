@@ -6,6 +6,8 @@ PYTHON ?= python3
 # For test, crash, chaos and bench: make test ARGS="-k lease", make bench ARGS="--rows 20000 --runs 3"
 ARGS ?=
 BIN := .venv/bin
+# Without bytecode every command starts two seconds later: an environment that forbids it is overruled
+export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## Say what there is to do
 	@echo "Start with: make up"

@@ -67,11 +67,16 @@ async def test_the_log_says_that_a_batch_was_found_committed(scenes):
     pytest.fail("no COMMIT of a batch was lost")
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-async def test_a_connection_that_falls_silent_ends_at_our_own_deadline(scenes, direction):
-    """Half-open: nothing arrives any more, and nobody is told. The next connection works."""
+SILENCES = chosen(list(itertools.product(("up", "down"), range(16, 60))), at_most=8)
+
+
+@pytest.mark.parametrize(("direction", "nth"), SILENCES)
+async def test_a_connection_that_falls_silent_ends_at_our_own_deadline(scenes, direction, nth):
+    """Half-open: nothing arrives any more, and nobody is told. What waits for it in the server is ended by the next connection,
+    which works.
+    """
     scene = scenes("csv")
-    async with Proxy(scene.url, Plan(Harm.STALL, direction, 30)) as proxy:
+    async with Proxy(scene.url, Plan(Harm.STALL, direction, nth)) as proxy:
         victim = scene.start(url=proxy.url, statement=0.5, idle=1.0, wait_for_lease=20.0)
         await proxy.struck.wait()
         proxy.mend()
@@ -79,12 +84,12 @@ async def test_a_connection_that_falls_silent_ends_at_our_own_deadline(scenes, d
     scene.check_end()
 
 
-async def test_a_copy_to_a_database_that_falls_silent_ends_at_our_own_deadline(scenes):
+@pytest.mark.parametrize(("step", "nth"), [("copy_raw", 2), ("copy_piece", 4), ("copy_piece", 5)])
+async def test_a_copy_to_a_database_that_falls_silent_ends_at_our_own_deadline(scenes, step, nth):
+    """Before its first word, or in the middle: no timeout of the server's ends its waiting for the rest of the rows."""
     scene = scenes("csv")
     async with Proxy(scene.url) as proxy:
-        victim = scene.start(
-            Failpoint("copy_raw", "before", 2, "stop"), url=proxy.url, statement=0.5, idle=5.0
-        )
+        victim = scene.start(Failpoint(step, "before", nth, "stop"), url=proxy.url, statement=0.5, idle=5.0)
         await victim.stopped()
         proxy.stall()
         victim.wake()

@@ -10,7 +10,7 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -24,12 +24,20 @@ Connection = psycopg.AsyncConnection[Any]
 OLDEST: Final = 1800.0
 """Seconds after which a connection is replaced: what a server process has gathered meanwhile goes with it."""
 
+END: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = ANY(%s) AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+  AND application_name = current_setting('application_name')
+"""
+"""A number that the system has given to somebody else's process meanwhile does not bear the name of our connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A connection at rest: when it was made and when it was last used."""
+    """A connection, the server process behind it, when it was made and when it was last used."""
 
     connection: Connection
+    process: int
     made: float
     used: float
 
@@ -49,6 +57,7 @@ class Pool:
         self._ping_after = ping_after
         self._free = asyncio.Semaphore(size + overflow)
         self._kept: list[_Kept] = []
+        self._left_behind: set[int] = set()
         self._closed = False
         self.limit = size + overflow
         self.in_use = 0
@@ -62,6 +71,7 @@ class Pool:
         try:
             lent = await self._lent()
             try:
+                await self._end_left_behind(lent)
                 yield lent.connection
             finally:
                 await self._take_back(lent)
@@ -97,7 +107,8 @@ class Pool:
                 return kept
             await kept.connection.close()
         now = monotonic()
-        return _Kept(await self._connect(), now, now)
+        connection = await self._connect()
+        return _Kept(connection, connection.info.backend_pid, now, now)
 
     async def _lives(self, kept: _Kept) -> bool:
         if _hung_up(kept.connection):
@@ -110,14 +121,25 @@ class Pool:
             return False
         return True
 
+    async def _end_left_behind(self, lent: _Kept) -> None:
+        self._left_behind.discard(lent.process)  # the system gives its numbers again
+        if not self._left_behind:
+            return
+        processes = list(self._left_behind)
+        await lent.connection.execute(END, (processes,))
+        await lent.connection.commit()
+        self._left_behind.difference_update(processes)
+
     async def _take_back(self, lent: _Kept) -> None:
         """Keep what is fit to be used again: no transaction is open, and nothing broke."""
         connection, now = lent.connection, monotonic()
         idle = connection.info.transaction_status is TransactionStatus.IDLE
         if idle and not self._closed and len(self._kept) < self._size and now - lent.made < OLDEST:
-            self._kept.append(_Kept(connection, lent.made, now))
-        else:
-            await connection.close()
+            self._kept.append(replace(lent, used=now))
+            return
+        if not idle:
+            self._left_behind.add(lent.process)
+        await connection.close()
 
 
 def _hung_up(connection: Connection) -> bool:
