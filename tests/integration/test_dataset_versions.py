@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.errors import StorageError
@@ -113,3 +115,28 @@ async def test_without_a_database_everybody_who_waits_is_told():
     assert all(isinstance(answer, StorageError) for answer in answers)
     with pytest.raises(StorageError):
         await versions.current()
+
+
+async def test_a_database_is_told_from_its_neighbours_also_where_little_may_be_asked(
+    versions, connection, postgres_server
+):
+    other = Versions(Database(postgres_server, PoolOptions(size=1, overflow=0)))
+    role = f"plain_{os.getpid()}"
+    connection.execute(f"CREATE ROLE {role} LOGIN")
+    connection.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
+    try:
+        plain = Versions(
+            Database(
+                make_conninfo(versions.database.url, options=f"-c role={role}"),
+                PoolOptions(size=1, overflow=0),
+            )
+        )
+        names = [await one.identity() for one in (versions, other, plain, versions)]
+        await plain.close()
+    finally:
+        connection.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
+        connection.execute(f"DROP ROLE {role}")
+        await other.close()
+
+    assert len(set(names)) == 3
+    assert names[0] == names[3]

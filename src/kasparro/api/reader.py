@@ -120,10 +120,11 @@ class Reader:
         """A page that another instance made, else one made here and shared."""
         if self.shared is None:
             return await self._make_page(question, stamp)
-        kept = await self.shared.get(self.versions.identity, question.asked, stamp)
+        dataset = await self.versions.identity()
+        kept = await self.shared.get(dataset, question.asked, stamp)
         if kept is None:
             kept = await self._make_page(question, stamp)
-            self.shared.put(self.versions.identity, question.asked, kept)
+            self.shared.put(dataset, question.asked, kept)
         return kept
 
     async def _make_page(self, question: Question, stamp: str) -> Kept:

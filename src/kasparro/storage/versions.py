@@ -37,9 +37,15 @@ one that had its number.
 
 
 IDENTITY: Final = """
-SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() AS s, pg_database AS d
-WHERE d.datname = current_database()
+SELECT has_function_privilege('pg_control_system()', 'execute'),
+       concat_ws('/', oid, datname, inet_server_addr(), inet_server_port())
+FROM pg_database WHERE datname = current_database()
 """
+CLUSTER: Final = """
+SELECT concat_ws('/', s.system_identifier, d.oid)
+FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database()
+"""
+"""Everybody may ask for it, unless somebody has forbidden it; then a database goes by where it is."""
 
 
 class SourceState(msgspec.Struct, frozen=True, array_like=True):
@@ -92,8 +98,7 @@ class Versions:
         self._text: str | None = None
         self._sources: Mapping[str, SourceState] = {}
         self._whole = ""
-        self.identity = ""
-        """Of the database, among all others; known after the first answer."""
+        self._identity = ""
         self.asked = 0
         """Questions so far."""
 
@@ -104,6 +109,13 @@ class Versions:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(), name="dataset versions")
         return await waiter
+
+    async def identity(self) -> str:
+        """What tells this database from all others. Raises `StorageError`."""
+        if not self._identity:
+            async with self.database.statements() as connection:
+                self._identity = await _identity(connection)
+        return self._identity
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -132,8 +144,6 @@ class Versions:
     async def _read(self) -> DatasetState:
         self.asked += 1
         async with self.database.statements() as connection:
-            if not self.identity:
-                self.identity = await _identity(connection)
             cursor = await connection.execute(QUESTION, prepare=True)
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101  # an aggregate has one row
@@ -148,7 +158,12 @@ class Versions:
 async def _identity(connection: AsyncConnection[Any]) -> str:
     row = await (await connection.execute(IDENTITY)).fetchone()
     assert row is not None  # noqa: S101  # we are connected to it
-    return str(row[0])
+    may_ask, place = row
+    if may_ask:
+        row = await (await connection.execute(CLUSTER)).fetchone()
+        assert row is not None  # noqa: S101  # likewise
+        return str(row[0])
+    return str(place)
 
 
 def _fail(waiting: list[asyncio.Future[DatasetState]], error: StorageError) -> None:
