@@ -106,7 +106,7 @@ async def test_the_connection_used_last_goes_out_first_and_the_rest_is_closed_be
 async def test_a_connection_left_in_a_transaction_is_not_used_again(database):
     ((pid,),) = await rows(database, "SELECT pg_backend_pid()")
     async with database.pool.connection(1.0) as connection:
-        await connection.execute("SELECT 1")
+        await connection.execute("BEGIN")
     assert connection.closed
     assert await rows(database, "SELECT pg_backend_pid()") != [(pid,)]
 

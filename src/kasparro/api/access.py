@@ -66,7 +66,7 @@ class Access:
             for number, (secret, scope) in enumerate(settings.api_keys.items(), start=1)
         )
         self._verifiers = tuple(verifiers)
-        self._anonymous = Caller(GRANTS[Scope.READ] if settings.public_read else frozenset())
+        self._anonymous = Caller(GRANTS[Scope.READ] if settings.public_read else frozenset(), lasting=True)
         self._open = dict.fromkeys(OPEN_PATHS, Caller())
         if settings.metrics_public:
             self._open["/metrics"] = Caller(GRANTS[Scope.READ])
@@ -94,7 +94,7 @@ class Access:
         found = [(scope, name) for known, scope, name in self._keys if hmac.compare_digest(known, digest)]
         if found:
             scope, name = found[0]
-            return Caller(GRANTS[scope], has_key=True, name=name)
+            return Caller(GRANTS[scope], has_key=True, name=name, lasting=True)
         for verify in self._verifiers:
             if (caller := await verify(secret)) is not None:
                 return caller
@@ -116,7 +116,7 @@ class Access:
             )
         if scope["method"] not in SAFE_METHODS:
             self._refuse_other_sites(scope, credentials)
-        return Caller(GRANTS[Scope.ADMIN])
+        return Caller(GRANTS[Scope.ADMIN], lasting=True)
 
     def _refuse_other_sites(self, scope: Connection, credentials: Credentials) -> None:
         own = f"{scope['scheme']}://{credentials.hosts[0] if credentials.hosts else ''}"

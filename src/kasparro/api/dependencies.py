@@ -12,6 +12,7 @@ from kasparro.api.feed import Feed
 from kasparro.api.graphql.host import Host
 from kasparro.api.health import HealthCheck
 from kasparro.api.metrics import Metrics
+from kasparro.api.reader import Reader
 from kasparro.runtime import Runtime
 from kasparro.storage.measurements import Measurements
 
@@ -49,6 +50,11 @@ async def _graphql(request: Request) -> Host:
     return host
 
 
+async def _reader(request: Request) -> Reader:
+    reader: Reader = request.app.state.reader
+    return reader
+
+
 async def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
@@ -57,5 +63,6 @@ TheRuntime = Annotated[Runtime, Depends(_runtime)]
 TheHealthCheck = Annotated[HealthCheck, Depends(_health)]
 TheExchange = Annotated[Exchange, Depends(_exchange)]
 TheScrape = Annotated[Scrape, Depends(_scrape)]
+TheReader = Annotated[Reader, Depends(_reader)]
 TheFeed = Annotated[Feed, Depends(_feed)]
 TheGraphql = Annotated[Host, Depends(_graphql)]

@@ -87,6 +87,8 @@ ANSWERS: Final[dict[str, Any]] = {
     "list_changes": CHANGES,
     "list_records": {
         "request_id": REQUEST_ID,
+        "as_of": "2026-11-23T04:50:10.338440Z",
+        "stale": False,
         "total_count": 1458,
         "count": "exact",
         "limit": 1,
@@ -181,6 +183,8 @@ ANSWERS: Final[dict[str, Any]] = {
                 "enabled": True,
                 "declared": True,
                 "schedule": "0 */6 * * *",
+                "freshness_seconds": 43_200,
+                "stale": False,
                 "record_count": 1450,
                 "version": 1,
                 "running": False,

@@ -19,13 +19,15 @@ KEY: Final = "kasparro.exchange"
 class Caller:
     """Who asks, as far as it matters: what they may do, and whether they showed a key.
 
-    `name` is what logs and counters call the key, no part of its secret; `per_minute` a limit of its own.
+    `name` is what logs and counters call the key, no part of its secret; `per_minute` a limit of its own. `lasting`: the same
+    request is from the same caller for as long as the process lives.
     """
 
     scopes: frozenset[Scope] = frozenset()
     has_key: bool = False
     name: str | None = None
     per_minute: int | None = None
+    lasting: bool = False
 
 
 @dataclass(slots=True)

@@ -14,7 +14,9 @@ from kasparro.core.database import Database, PoolOptions
 from kasparro.core.errors import DatabaseTimeout, StorageError
 from kasparro.schemas.data import Health
 from kasparro.schemas.ingest import RunStatus
+from kasparro.services.freshness import Freshness
 from kasparro.storage.runs import EndedRun, RunHistory
+from kasparro.storage.versions import DatasetState, Versions
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +27,15 @@ POOL: Final = PoolOptions(size=1, overflow=0, checkout=1.0, statement=1.0, lock=
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found out. `cause` is an error code; `failed` names the sources whose last run failed."""
+    """What a check found out. `cause` is an error code; `failed` names the sources whose last run failed, `stale` those whose
+    last good run is older than they promise.
+    """
 
     status: Health
     cause: str | None = None
     last: EndedRun | None = None
     failed: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def etl_last_run(self) -> datetime | None:
@@ -48,10 +53,12 @@ class HealthCheck:
     connection ends at its own deadline.
     """
 
-    def __init__(self, url: str, watched: Sequence[str]) -> None:
+    def __init__(self, url: str, watched: Sequence[str], freshness: Freshness) -> None:
         self._database = Database(url, POOL)
         self._history = RunHistory(self._database, lease_seconds=0)
+        self._versions = Versions(self._database)
         self._watched = frozenset(watched)
+        self._freshness = freshness
         self._question: asyncio.Task[Finding] | None = None
 
     async def ask(self) -> Finding:
@@ -69,13 +76,17 @@ class HealthCheck:
 
     async def _look(self) -> Finding:
         try:
-            return self._judge(await self._history.last_ended_of_each_source())
+            return self._judge(
+                await self._history.last_ended_of_each_source(), await self._versions.current()
+            )
         except StorageError as error:
             log.warning("database.not_usable", code=error.code, error=str(error))
             return Finding(Health.UNHEALTHY, error.code)
 
-    def _judge(self, ended: Sequence[EndedRun]) -> Finding:
+    def _judge(self, ended: Sequence[EndedRun], state: DatasetState) -> Finding:
         failed = (run.source for run in ended if run.status is RunStatus.FAILED)
         names = tuple(sorted(self._watched.intersection(failed)))
+        stale = tuple(sorted(name for name in self._watched if self._freshness.of(name, state)))
         last = max(ended, key=lambda run: run.end_time, default=None)
-        return Finding(Health.DEGRADED if names else Health.HEALTHY, last=last, failed=names)
+        status = Health.DEGRADED if names or stale else Health.HEALTHY
+        return Finding(status, last=last, failed=names, stale=stale)

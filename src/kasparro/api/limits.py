@@ -14,11 +14,11 @@ from math import ceil
 from typing import Final
 
 import structlog
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from redis.asyncio import BlockingConnectionPool, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from limits.aio.storage import RedisStorage
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
+
+from kasparro.api.redis_connections import AWAY_SECONDS, Breaker, connections
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +28,6 @@ Clock = Callable[[], float]
 WINDOW_SECONDS: Final = 60
 MOST_COUNTERS: Final = 100_000
 """Of this process. When there are more, those that are over go first, then the oldest."""
-
-REDIS_SECONDS: Final = 0.25
-"""How long a request waits for Redis."""
-
-REDIS_CONNECTIONS: Final = 16
-AWAY_SECONDS: Final = 5.0
-"""How long a Redis that did not answer is not asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +40,44 @@ class Standing:
     reset: int
 
 
-class Counters(MemoryStorage):
-    """The library's counters, without its task and its walk over all of them at every request, and never too many."""
+class Counters:
+    """How often something was counted in the minute that began with its first time; never too many of them."""
 
     def __init__(self, now: Clock, most: int = MOST_COUNTERS) -> None:
-        super().__init__()
+        self._counts: dict[str, int] = {}
+        self._ends: dict[str, float] = {}
         self._now = now
         self._most = most
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        if not await self.get(key):
-            if len(self.expirations) >= self._most:
-                self._make_room()
-            self.expirations[key] = self._now() + expiry
-        self.storage[key] += amount
-        return self.storage[key]
+    def __len__(self) -> int:
+        return len(self._counts)
 
-    async def get(self, key: str) -> int:
-        if self.expirations.get(key, 0) > self._now():
-            return self.storage[key]
+    def count(self, key: str) -> tuple[int, float]:
+        """Count one more of *key*: how many there are in its minute, and when that ends."""
+        if not self.seen(key):
+            if len(self._ends) >= self._most:
+                self._make_room()
+            self._ends[key] = self._now() + WINDOW_SECONDS
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key], self._ends[key]
+
+    def seen(self, key: str) -> int:
+        if self._ends.get(key, 0) > self._now():
+            return self._counts[key]
         self._forget(key)
         return 0
 
+    def end(self, key: str) -> float:
+        return self._ends.get(key, 0)
+
     def _make_room(self) -> None:
-        over = [key for key, expires in self.expirations.items() if expires <= self._now()]
-        for key in over or list(self.expirations)[: self._most // 10 or 1]:
+        over = [key for key, end in self._ends.items() if end <= self._now()]
+        for key in over or list(self._ends)[: self._most // 10 or 1]:
             self._forget(key)
 
     def _forget(self, key: str) -> None:
-        self.storage.pop(key, None)
-        self.expirations.pop(key, None)
+        self._counts.pop(key, None)
+        self._ends.pop(key, None)
 
 
 class Limiter:
@@ -84,24 +85,27 @@ class Limiter:
 
     def __init__(self, redis_url: str | None, now: Clock) -> None:
         self._here = Counters(now)
-        self._pool = _pool(redis_url) if redis_url else None
+        self._pool = connections(redis_url) if redis_url else None
         self._shared = _storage(self._pool) if self._pool else None
         self._now = now
-        self._away_until = 0.0
+        self._breaker = Breaker(now)
 
     async def take(self, who: str, per_minute: int) -> Standing:
         """Count one request of *who*."""
-        if self._shared and self._now() >= self._away_until:
+        if self._shared and self._breaker.closed:
             try:
                 return await self._take(self._shared, who, per_minute)
             except (RedisError, OSError) as error:
-                self._away_until = self._now() + AWAY_SECONDS
+                self._breaker.trip()
                 log.warning("limits.redis_unavailable", error=type(error).__name__, retry_in=AWAY_SECONDS)
-        return await self._take(self._here, who, per_minute)
+        return self._standing(*self._here.count(who), per_minute)
 
-    async def _take(self, storage: Storage, who: str, per_minute: int) -> Standing:
+    async def _take(self, storage: RedisStorage, who: str, per_minute: int) -> Standing:
         count = await storage.incr(who, WINDOW_SECONDS)
-        reset = max(1, ceil(await storage.get_expiry(who) - self._now()))
+        return self._standing(count, await storage.get_expiry(who), per_minute)
+
+    def _standing(self, count: int, end: float, per_minute: int) -> Standing:
+        reset = max(1, ceil(end - self._now()))
         return Standing(count <= per_minute, per_minute, max(0, per_minute - count), reset)
 
     async def close(self) -> None:
@@ -117,25 +121,14 @@ class Failures:
         self._counters = Counters(now)
         self._now = now
 
-    async def blocked(self, address: str) -> int:
+    def blocked(self, address: str) -> int:
         """For how many seconds *address* has to wait; 0 when it need not."""
-        if await self._counters.get(address) < self._per_minute:
+        if self._counters.seen(address) < self._per_minute:
             return 0
-        return max(1, ceil(await self._counters.get_expiry(address) - self._now()))
+        return max(1, ceil(self._counters.end(address) - self._now()))
 
-    async def note(self, address: str) -> None:
-        await self._counters.incr(address, WINDOW_SECONDS)
-
-
-def _pool(url: str) -> ConnectionPool:
-    return BlockingConnectionPool.from_url(
-        url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    def note(self, address: str) -> None:
+        self._counters.count(address)
 
 
 def _storage(pool: ConnectionPool) -> RedisStorage:

@@ -14,8 +14,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kasparro import __version__
 from kasparro.api.access import Access, Verifier
+from kasparro.api.answer_cache import AnswerCache
 from kasparro.api.bounds import Bounds
 from kasparro.api.dependencies import Scrape
+from kasparro.api.familiar import Familiar
 from kasparro.api.feed import Feed
 from kasparro.api.graphql.host import Host
 from kasparro.api.health import HealthCheck
@@ -25,6 +27,8 @@ from kasparro.api.metrics import Metrics
 from kasparro.api.middleware import ExchangeMiddleware
 from kasparro.api.openapi import TAGS, DescribedApi, operation_id
 from kasparro.api.problems import add_handlers
+from kasparro.api.questions import Questions
+from kasparro.api.reader import Reader
 from kasparro.api.routes import (
     changes,
     checkpoints,
@@ -42,14 +46,18 @@ from kasparro.api.routes import (
 )
 from kasparro.api.routes import metrics as metrics_route
 from kasparro.api.security import Door, Guard
+from kasparro.api.shared_cache import SharedCache
+from kasparro.api.short_way import ShortWay
 from kasparro.api.signing_keys import SigningKeys
 from kasparro.api.tokens import Tokens
 from kasparro.core import clock
 from kasparro.core.config import Settings
 from kasparro.core.database import Database, PoolOptions
 from kasparro.runtime import Runtime
+from kasparro.services.freshness import Freshness
 from kasparro.storage.api_keys import ApiKeys
 from kasparro.storage.measurements import Measurements
+from kasparro.storage.versions import Versions
 
 ROUTERS = (
     index,
@@ -73,7 +81,10 @@ SIDE_POOL: Final = PoolOptions(
 )
 """For keys and metrics, which are asked for most when the API's own pool is exhausted."""
 
-EXPOSED: Final = ["Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+EXPOSED: Final = [
+    *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    *("X-As-Of", "X-Request-ID", "X-Stale"),
+]
 """Headers that a page of a declared site may read."""
 
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
@@ -91,14 +102,21 @@ def create_app(runtime: Runtime) -> FastAPI:
     side = Database(runtime.url, SIDE_POOL)
     ring = KeyRing(ApiKeys(side), clock.monotonic, clock.now)
     limiter = Limiter(_secret(settings.redis_url), clock.epoch)
-    metrics = Metrics({"api": runtime.database, "ingest": runtime.writer, "side": side})
+    reader = _reader(runtime)
+    pools = {
+        "api": runtime.database,
+        "ingest": runtime.writer,
+        "side": side,
+        "versions": reader.versions.database,
+    }
+    metrics = Metrics(pools, reader)
     door = Door(
         Access(settings, _verifiers(settings, ring)),
         limiter,
         Failures(settings.auth_failures_per_minute, clock.epoch),
         settings.requests_per_minute,
     )
-    health = HealthCheck(runtime.url, _watched(runtime))
+    health = HealthCheck(runtime.url, _watched(runtime), reader.freshness)
     feed = Feed(runtime.changes, runtime.url)
     app = DescribedApi(
         title="Kasparro",
@@ -107,21 +125,36 @@ def create_app(runtime: Runtime) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
-        lifespan=_closing(feed, health, ring, limiter, side),
-        middleware=_middleware(settings, door, metrics),
+        lifespan=_closing(feed, health, ring, limiter, reader, side),
+        middleware=_middleware(settings, door, metrics, reader),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url=None,  # `routes.docs` serves the description and its pages, with a scope like every other route
     )
     app.state.runtime = runtime
     app.state.health = health
     app.state.scrape = Scrape(metrics, Measurements(side))
     app.state.feed = feed
-    app.state.graphql = Host.of(runtime, door, lambda: app.state.feed)
+    app.state.reader = reader
+    app.state.graphql = Host.of(runtime, reader, door, lambda: app.state.feed)
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
     return app
+
+
+def _reader(runtime: Runtime) -> Reader:
+    settings = runtime.settings
+    redis = _secret(settings.redis_url)
+    return Reader(
+        dataset=runtime.dataset,
+        versions=Versions(Database(runtime.url, PoolOptions.for_versions(settings))),
+        questions=Questions(runtime.catalog),
+        freshness=Freshness(runtime.catalog),
+        cache=AnswerCache(settings.cache_megabytes << 20),
+        shared=SharedCache(redis, clock.monotonic) if redis else None,
+    )
 
 
 def _closing(*parts: Closeable) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -149,9 +182,12 @@ def _watched(runtime: Runtime) -> list[str]:
     return [name for name, declared in runtime.catalog.sources.items() if declared.enabled]
 
 
-def _middleware(settings: Settings, door: Door, metrics: Metrics) -> list[Middleware]:
+def _middleware(settings: Settings, door: Door, metrics: Metrics, reader: Reader) -> list[Middleware]:
     """From the outside in. CORS answers a browser's preflight before the guard: a preflight has no key."""
-    layers = [Middleware(ExchangeMiddleware, metrics=metrics), Middleware(Bounds)]
+    layers = [
+        Middleware(ExchangeMiddleware, metrics=metrics, familiar=Familiar(reader, door)),
+        Middleware(Bounds),
+    ]
     if settings.forwarded_allow_ips:
         trusted = list(settings.forwarded_allow_ips)
         layers.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted))
@@ -161,8 +197,8 @@ def _middleware(settings: Settings, door: Door, metrics: Metrics) -> list[Middle
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+                allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", "X-Request-ID"],
                 expose_headers=EXPOSED,
             )
         )
-    return [*layers, Middleware(Guard, door=door)]
+    return [*layers, Middleware(Guard, door=door), Middleware(ShortWay, reader=reader)]

@@ -23,6 +23,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kasparro import __version__
+from kasparro.api.cache_metrics import Kept
+from kasparro.api.reader import Reader
 from kasparro.core.database import Database
 from kasparro.storage.measurements import Measures, SourceMeasures
 
@@ -39,7 +41,7 @@ REFUSALS: Final = {
 class Metrics:
     """The metrics of one application."""
 
-    def __init__(self, pools: Mapping[str, Database]) -> None:
+    def __init__(self, pools: Mapping[str, Database], reader: Reader) -> None:
         self.registry = CollectorRegistry()
         build = Info("kasparro_build", "Version of Kasparro and of Python", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
@@ -69,6 +71,7 @@ class Metrics:
             self._refusals.labels(reason)
         ProcessCollector(registry=self.registry)
         self.registry.register(_Pools(pools))
+        self.registry.register(Kept(reader))
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def begin(self) -> None:

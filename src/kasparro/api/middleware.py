@@ -15,36 +15,43 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kasparro.api.exchange import KEY, Exchange
+from kasparro.api.familiar import Familiar
 from kasparro.api.headers import completed
-from kasparro.api.metrics import Metrics
+from kasparro.api.metrics import METHODS, Metrics
 from kasparro.api.problems import internal_error
+from kasparro.core.logging_config import REQUEST_ID
+from kasparro.core.plain_events import PlainEvents
 
 log = structlog.get_logger(__name__)
+plain = PlainEvents(__name__)
 
-REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class ExchangeMiddleware:
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, familiar: Familiar) -> None:
         self.app = app
+        self._familiar = familiar
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = scope[KEY] = Exchange(_request_id(scope))
+        given = _given_id(scope)
+        exchange = scope[KEY] = Exchange(given or secrets.token_hex(16))
         self._metrics.begin()
-        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
-            try:
-                await self._answer(scope, receive, _completing(scope, send, exchange))
-            finally:
-                self._end(scope, exchange)
+        before = REQUEST_ID.set(exchange.request_id)
+        try:
+            await self._answer(scope, receive, _completing(scope, send, exchange))
+        finally:
+            self._end(scope, exchange, ours=given is None)
+            REQUEST_ID.reset(before)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[KEY]
         try:
-            await self.app(scope, receive, send)
+            await (self._familiar.way(scope) or self.app)(scope, receive, send)
         except ClientDisconnect:
             exchange.code = "client_disconnected"
         except Exception:  # the boundary of a request: one that fails must not end the server
@@ -52,24 +59,34 @@ class ExchangeMiddleware:
             if exchange.status is None:
                 await internal_error(exchange)(scope, receive, send)
 
-    def _end(self, scope: Scope, exchange: Exchange) -> None:
-        """The path is that of the route: ids and query values may say more than a log should know."""
+    def _end(self, scope: Scope, exchange: Exchange, *, ours: bool) -> None:
+        """The path is that of the route: ids and query values may say more than a log should know.
+
+        *ours*: the request id is of our making, and so is the whole line.
+        """
         route = getattr(scope.get("route"), "path", None)
         milliseconds = exchange.milliseconds
         self._metrics.end(scope["method"], route, exchange.status, milliseconds / 1000, exchange.code)
-        event = {
+        event: dict[str, str | float | None] = {
             "method": scope["method"],
             "route": route,
             "status": exchange.status,
             "duration_ms": milliseconds,
         }
-        log.info("request.served", **event, **({"code": exchange.code} if exchange.code else {}))
+        if exchange.code:
+            event["code"] = exchange.code
+        if ours and scope["method"] in METHODS:
+            plain.info("request.served", exchange.request_id, **event)
+        else:
+            log.info("request.served", request_id=exchange.request_id, **event)
 
 
-def _request_id(scope: Scope) -> str:
+def _given_id(scope: Scope) -> str | None:
     """The caller's own id if it gave a sane one, so that its logs and ours can be joined."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if SANE_ID.fullmatch(value) else None
+    return None
 
 
 def _completing(scope: Scope, send: Send, exchange: Exchange) -> Send:
@@ -79,7 +96,7 @@ def _completing(scope: Scope, send: Send, exchange: Exchange) -> Send:
             more = [
                 *exchange.headers,
                 (b"x-request-id", exchange.request_id.encode()),
-                (b"server-timing", f"app;dur={exchange.milliseconds}".encode()),
+                (b"server-timing", b"app;dur=%.3f" % exchange.milliseconds),
             ]
             message["headers"] = completed(message.get("headers", ()), more, scope["scheme"])
         await send(message)

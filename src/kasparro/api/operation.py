@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from kasparro.api.reader import Reader
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.runtime import Runtime
 from kasparro.schemas.data import CheckpointView, RunSummary, SourceView
 from kasparro.schemas.ingest import RunStatus
 from kasparro.schemas.limits import Because, Standing
+from kasparro.services.freshness import Freshness
+from kasparro.storage.versions import DatasetState
 
 
-async def list_of_sources(runtime: Runtime) -> list[SourceView]:
+async def list_of_sources(runtime: Runtime, reader: Reader) -> list[SourceView]:
     """Declared sources in the order of the catalog, then those that only have data."""
     standings = await runtime.limits.of(runtime.catalog.sources)
     checkpoints = {checkpoint.source: checkpoint for checkpoint in await runtime.checkpoints.all()}
     runs = await runtime.history.last_of_each_source()
+    state = await reader.versions.current()
     declared = runtime.catalog.sources
     names = [*declared, *sorted((checkpoints.keys() | runs.keys()) - declared.keys())]
     return [
         _view(name, declared.get(name), checkpoints.get(name), runs.get(name)).model_copy(
-            update=_not_asked(standings.get(name))
+            update=_not_asked(standings.get(name)) | _freshness(reader.freshness, state, name)
         )
         for name in names
     ]
@@ -31,6 +35,13 @@ def _not_asked(standing: Standing | None) -> dict[str, Any]:
     if standing is None or blocked is None or blocked.because is Because.RATE:
         return {}
     return {"not_before": blocked.until, "not_asked": standing.explanation}
+
+
+def _freshness(freshness: Freshness, state: DatasetState, name: str) -> dict[str, Any]:
+    promised = freshness.promised.get(name)
+    if promised is None:
+        return {}
+    return {"freshness_seconds": promised.total_seconds(), "stale": freshness.of(name, state)}
 
 
 def _view(

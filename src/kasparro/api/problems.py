@@ -149,12 +149,12 @@ def internal_error(exchange: Exchange) -> Response:
 
 def add_handlers(app: FastAPI) -> None:
     """Answer every expected error of *app* by this module; what is unexpected is left to `middleware`."""
-    app.exception_handler(KasparroError)(_on_error)
+    app.exception_handler(KasparroError)(on_error)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_request)
 
 
-async def _on_error(request: Request, error: KasparroError) -> Response:
+async def on_error(request: Request, error: KasparroError) -> Response:
     if rule_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request.not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
     return problem_of(exchange_of(request.scope), error)

@@ -36,6 +36,32 @@ LINKS: Final[Mapping[str, Any]] = {
     }
 }
 
+VALIDATORS: Final[Mapping[str, Any]] = {
+    "ETag": {
+        "description": "Weak; another one after each commit that changes what is asked for. Sent back as `If-None-Match`, it is"
+        " answered with 304 and no body while it holds",
+        "schema": {"type": "string"},
+    },
+    "Last-Modified": {
+        "description": "When what is asked for last changed; missing where it never did",
+        "schema": {"type": "string"},
+    },
+    "X-As-Of": {
+        "description": "Whatever was committed before this moment is in the answer",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "X-Stale": {
+        "description": "Of one source that declares its `freshness`: whether its last good run is older",
+        "schema": {"type": "boolean"},
+    },
+}
+
+
+def not_modified() -> dict[str, Any]:
+    """The response 304, for a route's `responses`."""
+    return {"description": "What `If-None-Match` names still holds", "headers": VALIDATORS}
+
+
 VALUES: Final[Mapping[Kind, Schema]] = {
     Kind.INTEGER: {"type": "integer", "minimum": -INT64_MAX, "maximum": INT64_MAX},
     Kind.TEXT: {"type": "string", "maxLength": LONGEST_VALUE},

@@ -11,7 +11,6 @@ import msgspec
 import structlog
 from msgspec import UNSET, Raw, UnsetType
 
-from kasparro.api.exchange import Exchange
 from kasparro.core.errors import StorageError
 from kasparro.schemas.query import RecordQuery
 from kasparro.services.record_cursor import write_cursor
@@ -28,14 +27,19 @@ class SearchAnswer(msgspec.Struct, frozen=True):
     sources: list[str]
 
 
-class RecordPage(msgspec.Struct, frozen=True):
-    request_id: str
+class Beginning(msgspec.Struct, frozen=True):
+    """What a page says before its time."""
+
     total_count: int | None
     count: str
     limit: int
     offset: int
     next_cursor: str | None
-    api_latency_ms: float
+
+
+class End(msgspec.Struct, frozen=True):
+    """What it says after that."""
+
     data: Raw
     facets: Raw | UnsetType = UNSET
     search: SearchAnswer | UnsetType = UNSET
@@ -44,22 +48,17 @@ class RecordPage(msgspec.Struct, frozen=True):
 ENCODER: Final = msgspec.json.Encoder()
 
 
-def page_bytes(exchange: Exchange, query: RecordQuery, page: DatasetPage, cursor: str | None) -> bytes:
-    """The answer to *query*; *cursor* goes on behind it."""
+def page_texts(query: RecordQuery, page: DatasetPage, cursor: str | None) -> tuple[bytes, bytes]:
+    """The answer to *query* around its time, without its own name; *cursor* goes on behind it."""
     records = b"[" + b",".join(readable(page)) + b"]"
-    answer = RecordPage(
-        request_id=exchange.request_id,
-        total_count=page.total,
-        count=page.count,
-        limit=query.limit,
-        offset=query.offset,
-        next_cursor=cursor,
-        api_latency_ms=exchange.milliseconds,
+    beginning = Beginning(page.total, page.count, query.limit, query.offset, cursor)
+    end = End(
         data=Raw(records),
         facets=UNSET if page.facets is None else Raw(page.facets.encode()),
         search=UNSET if page.mode is None else SearchAnswer(page.mode, list(page.sources)),
     )
-    return ENCODER.encode(answer)
+    before = b"," + ENCODER.encode(beginning)[1:-1] + b',"api_latency_ms":'
+    return before, b"," + ENCODER.encode(end)[1:]
 
 
 def next_cursor(query: RecordQuery, page: DatasetPage) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 from fastapi import Depends, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -61,21 +62,21 @@ class Door:
         if not (credentials.secrets and access.needs_keys):
             return await access.admit(scope, credentials)
         network = network_of(address_of(scope))
-        if seconds := await failures.blocked(network):
+        if seconds := failures.blocked(network):
             if spared:
                 return Caller()
             raise RateLimited("too many wrong keys were sent from this address", retry_after=seconds)
         try:
             caller = await access.admit(scope, credentials)
         except NotAuthenticated:
-            await failures.note(network)
+            failures.note(network)
             raise
         except KasparroError:
             if spared:
                 return Caller()
             raise
         if not caller.has_key:
-            await failures.note(network)
+            failures.note(network)
         return caller
 
     async def count(self, scope: Connection, exchange: Exchange) -> None:
@@ -94,6 +95,12 @@ class Door:
             )
 
 
+def refused(scope: Connection, exchange: Exchange, error: KasparroError) -> Response:
+    """The answer to who may not, or cannot be told; logged."""
+    log_refusal(scope, exchange, error)
+    return problem_of(exchange, error)
+
+
 class Guard:
     """Says who asks, counts them, and answers by itself when they may not."""
 
@@ -109,17 +116,17 @@ class Guard:
         try:
             await self._door.let_in(scope, exchange, credentials_of(scope))
         except KasparroError as error:
-            log_refusal(scope, exchange, error)
-            await problem_of(exchange, error)(scope, receive, send)
+            await refused(scope, exchange, error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
 
 def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
     """`RateLimit` and `RateLimit-Policy`, structured fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+    name = policy.encode()
     return [
-        (b"ratelimit-policy", f'"{policy}";q={standing.limit};w={WINDOW_SECONDS}'.encode()),
-        (b"ratelimit", f'"{policy}";r={standing.remaining};t={standing.reset}'.encode()),
+        (b"ratelimit-policy", b'"%s";q=%d;w=%d' % (name, standing.limit, WINDOW_SECONDS)),
+        (b"ratelimit", b'"%s";r=%d;t=%d' % (name, standing.remaining, standing.reset)),
     ]
 
 

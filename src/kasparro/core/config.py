@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int | None = Field(None, ge=0, le=10_000_000)
     auth_failures_per_minute: int = Field(30, ge=1, le=100_000)
     redis_url: SecretStr | None = None
+    cache_megabytes: int = Field(64, ge=0, le=65_536)
     forwarded_allow_ips: Words = ()
     metrics_public: bool = False
     max_connections: int = Field(1000, ge=1, le=1_000_000)

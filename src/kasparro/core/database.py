@@ -97,6 +97,18 @@ class PoolOptions:
         )
 
     @classmethod
+    def for_versions(cls, settings: Settings) -> PoolOptions:
+        """One, for a question that every read begins with: answers that are kept need no other."""
+        return cls(
+            size=1,
+            overflow=0,
+            checkout=settings.db_pool_timeout_seconds,
+            statement=settings.db_statement_timeout_seconds,
+            lock=settings.db_lock_timeout_seconds,
+            name="kasparro-versions",
+        )
+
+    @classmethod
     def for_exporting(cls, settings: Settings) -> PoolOptions:
         """A few, and whoever comes when they are busy is told at once; each may take its time."""
         return cls(
@@ -158,6 +170,7 @@ class Database:
     async def _connect(self) -> DeadlineConnection:
         connection = await DeadlineConnection.connect(
             self.url,
+            autocommit=True,  # transactions are begun by `driver_transaction`; a read of one statement needs none
             connect_timeout=CONNECT_SECONDS,
             application_name=f"{self.options.name} {process_name()}",
         )
@@ -190,13 +203,19 @@ class Database:
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS u (name, value)",
             (list(settings), list(settings.values())),
         )
-        await connection.commit()
 
     @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection inside a transaction; commits when the block ends well."""
         with translated():
             async with self.pool.connection(self.options.checkout) as connection, connection.transaction():
+                yield connection
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection on which each statement stands for itself: one round trip where a transaction takes three."""
+        with translated():
+            async with self.pool.connection(self.options.checkout) as connection:
                 yield connection
 
     async def close(self) -> None:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kasparro.core.http_answers import AtOnce
+
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers, and of trailers. What is less may still be too much for the application."""
 
@@ -69,6 +71,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, porter: Porter, **given: Any) -> None:
         super().__init__(**given)
         self.porter = porter
+        self.access_log = False  # requests are logged by who answers them
         self.waiting_since: float | None = None
         self.unread_since: float | None = None
         self.in_head = True
@@ -110,6 +113,10 @@ class Connection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self.porter.open.pop(self, None)
         super().handle_websocket_upgrade()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.send = AtOnce(cycle).send  # type: ignore[method-assign]
+        super()._start_asgi_task(cycle, app)
 
     # the parser's side
 

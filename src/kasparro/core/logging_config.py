@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from kasparro.core.redaction import printable, redact, redact_text
 
 LONGEST_VALUE: Final = 4_000
 """Characters of one value that are logged. A traceback may have four times as many."""
+
+REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("kasparro_request_id", default=None)
+"""The request that is being answered: set by the API."""
 
 FIRST_KEYS: Final = ("time", "level", "event")
 
@@ -48,12 +52,14 @@ def configure_logging(level: str = "INFO", log_format: str = "auto") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     _tame_libraries(level)
+    processors = [
+        structlog.stdlib.filter_by_level,
+        *_shared(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
+    _configured.update(processors=list(processors), handlers=[handler], as_json=as_json)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_shared(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=processors,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # the format may be configured again: by tests, by an embedding program
@@ -61,6 +67,18 @@ def configure_logging(level: str = "INFO", log_format: str = "auto") -> None:
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
     sys.unraisablehook = _log_unraisable
+
+
+_configured: Final[dict[str, Any]] = {"processors": None, "handlers": None, "as_json": False}
+
+
+def writes_json_alone() -> bool:
+    """Whether events go to stderr as JSON and nowhere else: nobody has configured anything since, or listens as well."""
+    return bool(
+        _configured["as_json"]
+        and logging.getLogger().handlers == _configured["handlers"]
+        and structlog.get_config()["processors"] == _configured["processors"]
+    )
 
 
 class StderrHandler(logging.Handler):
@@ -96,11 +114,20 @@ def _shared() -> list[Processor]:
     """What structlog's events and the standard library's records have in common."""
     return [
         structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
+
+
+def add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Whatever is logged while a request is answered says which."""
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def _formatter(*, as_json: bool) -> structlog.stdlib.ProcessorFormatter:

@@ -117,7 +117,6 @@ class Pool:
             return True
         try:
             await kept.connection.execute("SELECT 1")
-            await kept.connection.rollback()
         except psycopg.Error:
             return False
         return True
@@ -128,7 +127,6 @@ class Pool:
             return
         processes = list(self._left_behind)
         await lent.connection.execute(END, (processes,))
-        await lent.connection.commit()
         self._left_behind.difference_update(processes)
 
     async def _take_back(self, lent: _Kept) -> None:

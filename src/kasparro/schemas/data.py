@@ -97,6 +97,10 @@ class SearchedHow(Answer):
 
 class PaginatedResponse(Answer):
     request_id: str
+    as_of: AwareDatetime = Field(description="Whatever was committed before this moment is in the answer")
+    stale: bool | None = Field(
+        description="Of one source that declares its `freshness`: whether its last good run is older; else null"
+    )
     total_count: int | None = Field(
         ge=0, description="Records that match; with a cursor, as counted for the first page"
     )
@@ -191,7 +195,7 @@ class Health(StrEnum):
 
 
 class HealthStatus(Answer):
-    """`degraded`: serving, but the last run of some source failed. `unhealthy` (503): cannot serve."""
+    """`degraded`: serving, but the last run of some source failed, or is older than promised. `unhealthy` (503): cannot serve."""
 
     status: Health
     db_connected: bool
@@ -220,6 +224,10 @@ class SourceView(Answer):
     enabled: bool
     declared: bool
     schedule: str | None
+    freshness_seconds: float | None = Field(
+        None, description="How old its last good run may be; null: nothing is promised"
+    )
+    stale: bool | None = Field(None, description="Whether it is older; null where nothing is promised")
     record_count: int
     version: int
     running: bool

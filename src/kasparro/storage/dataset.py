@@ -64,7 +64,7 @@ class Dataset:
 
     async def page(self, query: RecordQuery) -> DatasetPage:
         several = query.search is not None or query.count is Count.ESTIMATED
-        transaction = snapshot(self._database) if several else self._database.driver_transaction()
+        transaction = snapshot(self._database) if several else self._database.statements()
         async with transaction as connection:
             mode = query.after.mode if query.after else SearchMode.WORDS
             rows = await _rows(connection, page_statement(query, mode), mode)
@@ -81,7 +81,7 @@ class Dataset:
         return _with_next(query, mode, page, rows)
 
     async def record(self, record_id: int) -> DatasetRow | None:
-        async with self._database.driver_transaction() as connection:
+        async with self._database.statements() as connection:
             rows = await _rows(connection, record_statement(record_id))
         return DatasetRow(record_id, rows[0].source, rows[0].record) if rows else None
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from kasparro.api.exchange import Exchange
-from kasparro.api.records import page_bytes, readable, record_bytes
+from kasparro.api.records import page_texts, readable, record_bytes
 from kasparro.core.errors import StorageError
 from kasparro.schemas.query import Count, RecordQuery, SearchMode
 from kasparro.storage.dataset import DatasetPage, DatasetRow
+
+
+def as_read(before: bytes, after: bytes) -> dict[str, Any]:
+    return json.loads(b'{"request_id":"r"' + before + b"1.5" + after)
 
 
 def row(record: str | None, number: int = 7) -> DatasetRow:
@@ -51,7 +55,7 @@ def test_facets_and_search_are_told_only_where_they_were_asked_for():
         [], 0, Count.EXACT, facets='{"author" : []}', mode=SearchMode.SIMILAR, sources=["alpha"]
     )
 
-    answers = [json.loads(page_bytes(Exchange("r"), RecordQuery(), page, "next")) for page in (plain, rich)]
+    answers = [as_read(*page_texts(RecordQuery(), page, "next")) for page in (plain, rich)]
 
     assert list(answers[0]) == [
         *("request_id", "total_count", "count", "limit", "offset", "next_cursor", "api_latency_ms", "data"),

@@ -13,6 +13,7 @@ from strawberry.dataloader import DataLoader
 from kasparro.api.exchange import Exchange
 from kasparro.api.feed import Feed
 from kasparro.api.operation import list_of_sources
+from kasparro.api.reader import Reader
 from kasparro.runtime import Runtime
 from kasparro.schemas.data import SourceView
 from kasparro.schemas.lineage import Lineage
@@ -28,6 +29,7 @@ class Context:
     """`admitted` raises when whoever asks may not do so any more. `reader` is the task that sends what is followed."""
 
     runtime: Runtime
+    records: Reader
     feed: Feed
     exchange: Exchange
     admitted: Callable[[], Awaitable[None]]
@@ -51,7 +53,9 @@ class Context:
         return [found.get(record_id) for record_id in record_ids]
 
     async def _sources(self, names: list[str]) -> Sequence[SourceView | None]:
-        found = {view.name: view for view in await self.ask(lambda: list_of_sources(self.runtime))}
+        found = {
+            view.name: view for view in await self.ask(lambda: list_of_sources(self.runtime, self.records))
+        }
         return [found.get(name) for name in names]
 
 

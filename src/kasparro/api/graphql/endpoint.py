@@ -37,6 +37,7 @@ async def over_http(request: Request, host: Host) -> Response:
     media_type = accepted(request, ANSWERS)
     context = Context(
         host.runtime,
+        host.reader,
         host.feed(),
         exchange,
         host.still_admitted(request.scope),

@@ -12,6 +12,7 @@ from kasparro.api.exchange import Exchange
 from kasparro.api.feed import Feed
 from kasparro.api.graphql.clients import Register
 from kasparro.api.limits import network_of
+from kasparro.api.reader import Reader
 from kasparro.api.security import Door
 from kasparro.core.config import Scope
 from kasparro.core.errors import NotAllowed
@@ -26,6 +27,7 @@ class Host:
     """
 
     runtime: Runtime
+    reader: Reader
     door: Door
     feed: Callable[[], Feed]
     connections: Register
@@ -34,13 +36,13 @@ class Host:
     init_seconds: float = 10.0
 
     @classmethod
-    def of(cls, runtime: Runtime, door: Door, feed: Callable[[], Feed]) -> Host:
+    def of(cls, runtime: Runtime, reader: Reader, door: Door, feed: Callable[[], Feed]) -> Host:
         settings = runtime.settings
         connections = Register(
             "connection", settings.graphql_connections_per_client, settings.graphql_max_connections
         )
         subscriptions = Register("subscription", settings.graphql_subscriptions_per_client)
-        return cls(runtime, door, feed, connections, subscriptions)
+        return cls(runtime, reader, door, feed, connections, subscriptions)
 
     def client_of(self, scope: Connection, exchange: Exchange) -> str:
         return exchange.caller.name or network_of(address_of(scope))

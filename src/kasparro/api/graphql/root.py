@@ -137,7 +137,10 @@ class Query:
     )
     @staticmethod
     async def sources(info: Info) -> list[Source]:
-        return cast("list[Source]", await info.context.ask(lambda: list_of_sources(info.context.runtime)))
+        return cast(
+            "list[Source]",
+            await info.context.ask(lambda: list_of_sources(info.context.runtime, info.context.records)),
+        )
 
     @strawberry.field
     @staticmethod

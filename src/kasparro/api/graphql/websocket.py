@@ -237,7 +237,9 @@ class Connection:
     async def _answer(self, operation_id: str, payload: Any) -> None:
         host = self._host
         operation = admitted(asked_of_json(payload), host.runtime.settings, self._exchange)
-        context = Context(host.runtime, host.feed(), self._exchange, _admitted, asyncio.current_task())
+        context = Context(
+            host.runtime, host.reader, host.feed(), self._exchange, _admitted, asyncio.current_task()
+        )
         if not operation.subscribes:
             await self._finish(operation_id, await answer(operation, context))
             return

@@ -65,7 +65,10 @@ def _detail(found: Finding, caller: Caller) -> str | None:
     """Codes and counts for everybody, names of sources for those who may read."""
     if found.cause is not None:
         return found.cause
-    if not found.failed:
-        return None
-    which = ", ".join(found.failed) if Scope.READ in caller.scopes else f"{len(found.failed)} of the sources"
-    return f"the last run failed of: {which}"
+    parts = {"the last run failed of": found.failed, "older than promised is": found.stale}
+    told = [f"{what}: {_which(names, caller)}" for what, names in parts.items() if names]
+    return "; ".join(told) or None
+
+
+def _which(names: tuple[str, ...], caller: Caller) -> str:
+    return ", ".join(names) if Scope.READ in caller.scopes else f"{len(names)} of the sources"

@@ -50,6 +50,9 @@ class BaseSource(Declaration):
     schedule: Cron | None = Field(
         None, description="When it is ingested by itself: cron, UTC, 5 fields or 6 (seconds last)."
     )
+    freshness: Duration | None = Field(
+        None, description="How old its last good run may be before what it gave is called stale."
+    )
     map: Annotated[FieldMap, AfterValidator(check_formats)] = Field(
         default_factory=dict, description="Where the fields of the dataset come from."
     )

@@ -1,0 +1,145 @@
+"""Answers to reads of the dataset: what its current state is, whether the caller has that already, else what is kept or made.
+
+    question --> versions (one question for all who wait) --> 304 | kept here | shared | PostgreSQL
+
+The routes and the short way past them (`short_way`) both ask it, so an answer is the same whichever way a request came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from kasparro.api.answer import Answer
+from kasparro.api.answer_cache import AnswerCache, Kept
+from kasparro.api.exchange import Exchange
+from kasparro.api.headers import Header
+from kasparro.api.questions import Question, Questions
+from kasparro.api.records import next_cursor, page_texts, record_bytes
+from kasparro.api.shared_cache import SharedCache
+from kasparro.api.validators import ANYTHING, known_tags, tag_of, validators
+from kasparro.core.errors import NotFound
+from kasparro.services.freshness import Freshness
+from kasparro.storage.dataset import Dataset
+from kasparro.storage.versions import DatasetState, Versions
+
+JSON: Final = (b"content-type", b"application/json")
+REVALIDATE: Final = (b"cache-control", b"private, no-cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    dataset: Dataset
+    versions: Versions
+    questions: Questions
+    freshness: Freshness
+    cache: AnswerCache
+    shared: SharedCache | None
+
+    async def page(self, query_string: bytes, exchange: Exchange, headers: Iterable[Header]) -> Answer:
+        """The page that a query string asks for. Raises `RequestError` and `StorageError`."""
+        return await self.answer(self.questions.read(query_string), known_tags(headers), exchange)
+
+    async def answer(self, question: Question, tags: frozenset[bytes], exchange: Exchange) -> Answer:
+        """The page that is asked for, or 304 where its tag is among *tags*. Raises `StorageError`."""
+        state = await self.versions.current()
+        own = self._told(state, question.source)
+        if not question.kept:
+            kept = await self._make_page(question, "")
+        else:
+            stamp, tag, told = question.marks(state)
+            own += told
+            if tags and (ANYTHING in tags or tag in tags):
+                return Answer(HTTPStatus.NOT_MODIFIED, own)
+            kept = self.cache.get(question.asked, stamp) or await self.cache.made(
+                question.asked, stamp, partial(self._shared_page, question, stamp)
+            )
+        body = self._body(exchange, state, question.source, kept)
+        own += (JSON, (b"link", question.link(kept.cursor)), (b"content-length", b"%d" % len(body)))
+        return Answer(HTTPStatus.OK, own, body)
+
+    async def record(self, record_id: int, headers: Iterable[Header]) -> Answer:
+        """One record. Raises `NotFound` and `StorageError`."""
+        asked = b"record %d" % record_id
+        state = await self.versions.current()
+        tags = known_tags(headers)
+        for tag in tags:
+            source = tag.rpartition(b".")[2].decode("latin-1")
+            if source in state.sources and tag == _record_tag(asked, state, source):
+                return Answer(HTTPStatus.NOT_MODIFIED, self._of_record(asked, state, source))
+        kept = self.cache.peek(asked)
+        current = state.stamp(kept.source) if kept else ""
+        found = self.cache.get(asked, current) or await self.cache.made(
+            asked, state.whole, partial(self._make_record, record_id, state)
+        )
+        own = self._of_record(asked, state, found.source or "")
+        if ANYTHING in tags:
+            return Answer(HTTPStatus.NOT_MODIFIED, own)
+        own += (JSON, (b"content-length", b"%d" % len(found.after)))
+        return Answer(HTTPStatus.OK, own, found.after)
+
+    def _told(self, state: DatasetState, source: str | None) -> list[Header]:
+        """What every answer says of the state it is from."""
+        own: list[Header] = [REVALIDATE, (b"x-as-of", state.as_of_text)]
+        stale = self.freshness.of(source, state)
+        if stale is not None:
+            own.append((b"x-stale", b"true" if stale else b"false"))
+        return own
+
+    def _of_record(self, asked: bytes, state: DatasetState, source: str) -> list[Header]:
+        tag = _record_tag(asked, state, source)
+        return self._told(state, source) + validators(tag, state.changed_at(source))
+
+    def _body(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
+        """The answer of a page: what it says of itself around what is kept."""
+        stale = self.freshness.of(source, state)
+        return b"".join(
+            (
+                b'{"request_id":"',
+                exchange.request_id.encode(),
+                b'","as_of":"',
+                state.as_of_text,
+                b'","stale":',
+                b"null" if stale is None else b"true" if stale else b"false",
+                kept.before,
+                b"%.3f" % exchange.milliseconds,
+                kept.after,
+            )
+        )
+
+    async def close(self) -> None:
+        await self.cache.close()
+        if self.shared is not None:
+            await self.shared.close()
+        await self.versions.close()
+
+    async def _shared_page(self, question: Question, stamp: str) -> Kept:
+        """A page that another instance made, else one made here and shared."""
+        if self.shared is None:
+            return await self._make_page(question, stamp)
+        dataset = await self.versions.identity()
+        kept = await self.shared.get(dataset, question.asked, stamp)
+        if kept is None:
+            kept = await self._make_page(question, stamp)
+            self.shared.put(dataset, question.asked, kept)
+        return kept
+
+    async def _make_page(self, question: Question, stamp: str) -> Kept:
+        page = await self.dataset.page(question.query)
+        cursor = next_cursor(question.query, page)
+        before, after = page_texts(question.query, page, cursor)
+        return Kept(stamp, before, after, cursor)
+
+    async def _make_record(self, record_id: int, state: DatasetState) -> Kept:
+        row = await self.dataset.record(record_id)
+        if row is None:
+            raise NotFound(f"there is no record {record_id}")
+        return Kept(state.stamp(row.source), b"", record_bytes(row), source=row.source)
+
+
+def _record_tag(asked: bytes, state: DatasetState, source: str) -> bytes:
+    """It names the source, so that whoever brings it back is answered without a look at the record."""
+    return tag_of(asked, state.stamp(source), source)

@@ -1,0 +1,172 @@
+"""Where every source stands, read from the commits themselves: what an answer is as of, and whether one that is kept still holds.
+
+`Versions.current` is never older than the moment it is asked, so whoever was told of a commit is answered from it. One question
+to the database serves all who asked before it was sent: under load there is one under way at a time, however many wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+from psycopg import AsyncConnection
+
+from kasparro.core.database import Database
+from kasparro.core.errors import DatabaseUnavailable, StorageError
+
+QUESTION: Final = """
+SELECT now(), (
+    SELECT json_agg(json_build_array(
+        source, concat_ws('.', c.id, c.version, c.record_count, coalesce(extract(epoch FROM c.changed_at), 0),
+                          coalesce(c.search_language, '-')),
+        c.changed_at, t.last_success
+    ) ORDER BY source)::text
+    FROM etl_checkpoint AS c LEFT JOIN etl_totals AS t USING (source)
+)
+"""
+"""All that decides what is answered changes in the transaction that changes the data: the row of the source in `etl_checkpoint`.
+
+`id` tells a source that was forgotten and came again from the one before, `changed_at` a version after a restored backup from the
+one that had its number.
+"""
+
+
+IDENTITY: Final = """
+SELECT has_function_privilege('pg_control_system()', 'execute'),
+       concat_ws('/', oid, datname, inet_server_addr(), inet_server_port())
+FROM pg_database WHERE datname = current_database()
+"""
+CLUSTER: Final = """
+SELECT concat_ws('/', s.system_identifier, d.oid)
+FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database()
+"""
+"""Everybody may ask for it, unless somebody has forbidden it; then a database goes by where it is."""
+
+
+class SourceState(msgspec.Struct, frozen=True, array_like=True):
+    """`stamp` is another one after each commit that changed what is answered of the source."""
+
+    source: str
+    stamp: str
+    changed_at: datetime | None
+    last_success: datetime | None
+
+
+@dataclass(frozen=True)
+class DatasetState:
+    """Every source as of a moment: whatever was committed before `as_of` is in it. `whole` is the stamp of all together."""
+
+    as_of: datetime
+    sources: Mapping[str, SourceState]
+    whole: str
+
+    def stamp(self, source: str | None) -> str:
+        """Of one source, or of all together. A source that was never ingested has none."""
+        if source is None:
+            return self.whole
+        state = self.sources.get(source)
+        return state.stamp if state else ""
+
+    def changed_at(self, source: str | None) -> datetime | None:
+        """When it last changed: of one source, or of all together."""
+        if source is None:
+            return max((s.changed_at for s in self.sources.values() if s.changed_at), default=None)
+        state = self.sources.get(source)
+        return state.changed_at if state else None
+
+    @cached_property
+    def as_of_text(self) -> bytes:
+        """`as_of` as answers have it (RFC 3339)."""
+        return self.as_of.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+
+
+STATES: Final = msgspec.json.Decoder(tuple[SourceState, ...])
+
+
+class Versions:
+    """Asks *database*, which is best one of its own: what is kept can be answered while every other connection is busy."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._waiting: list[asyncio.Future[DatasetState]] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._text: str | None = None
+        self._sources: Mapping[str, SourceState] = {}
+        self._whole = ""
+        self._identity = ""
+        self.asked = 0
+        """Questions so far."""
+
+    async def current(self) -> DatasetState:
+        """The state of the dataset at some moment after this call. Raises `StorageError`."""
+        waiter: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name="dataset versions")
+        return await waiter
+
+    async def identity(self) -> str:
+        """What tells this database from all others. Raises `StorageError`."""
+        if not self._identity:
+            async with self.database.statements() as connection:
+                self._identity = await _identity(connection)
+        return self._identity
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+        await self.database.close()
+
+    async def _ask(self) -> None:
+        """Ask for all who wait, until nobody does. Who comes while a question is under way waits for the next one."""
+        waiting: list[asyncio.Future[DatasetState]] = []
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                try:
+                    state = await self._read()
+                except StorageError as error:
+                    _fail(waiting, error)
+                else:
+                    for waiter in waiting:
+                        if not waiter.done():
+                            waiter.set_result(state)
+        finally:
+            self._asking = None
+            _fail([*waiting, *self._waiting], DatabaseUnavailable("the versions were not read"))
+            self._waiting = []
+
+    async def _read(self) -> DatasetState:
+        self.asked += 1
+        async with self.database.statements() as connection:
+            cursor = await connection.execute(QUESTION, prepare=True)
+            row = await cursor.fetchone()
+        assert row is not None  # noqa: S101  # an aggregate has one row
+        as_of, text = row
+        if text != self._text:
+            states = STATES.decode(text) if text else ()
+            self._text, self._sources = text, {one.source: one for one in states}
+            self._whole = " ".join(f"{one.source}:{one.stamp}" for one in states)
+        return DatasetState(as_of, self._sources, self._whole)
+
+
+async def _identity(connection: AsyncConnection[Any]) -> str:
+    row = await (await connection.execute(IDENTITY)).fetchone()
+    assert row is not None  # noqa: S101  # we are connected to it
+    may_ask, place = row
+    if may_ask:
+        row = await (await connection.execute(CLUSTER)).fetchone()
+        assert row is not None  # noqa: S101  # likewise
+        return str(row[0])
+    return str(place)
+
+
+def _fail(waiting: list[asyncio.Future[DatasetState]], error: StorageError) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_exception(error)
