@@ -10,9 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -22,6 +20,7 @@ from psycopg import sql
 
 from kasparro.core.embedded import EmbeddedPostgres, processes
 from kasparro.storage import schema
+from scratch import SCRATCH
 
 TEMPLATE_LOCK = 0x6B617374
 numbers = itertools.count(1)
@@ -43,9 +42,7 @@ def postgres_server() -> Iterator[str]:
         yield given
         return
     checkout = hashlib.sha256(f"{__file__} {os.getuid()}".encode()).hexdigest()[:10]
-    with EmbeddedPostgres(
-        Path(tempfile.gettempdir()) / f"kasparro-tests-{checkout}", throwaway=True
-    ) as server:
+    with EmbeddedPostgres(SCRATCH / f"kasparro-tests-{checkout}", throwaway=True) as server:
         yield server.url
 
 

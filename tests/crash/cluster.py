@@ -14,10 +14,9 @@ from pathlib import Path
 from kasparro.core.embedded import EmbeddedPostgres
 from kasparro.core.embedded.layout import Layout
 from kasparro.core.embedded.processes import all_on, read_postmaster_file
+from scratch import SCRATCH
 
 PATIENCE = 60.0
-MEMORY = Path("/dev/shm")
-ROOMY = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1_000_000_000
 
 
 class Cluster:
@@ -70,7 +69,7 @@ class Cluster:
 
 @contextmanager
 def own_cluster(given: Path | None = None) -> Iterator[Cluster]:
-    folder = given or Path(tempfile.mkdtemp(prefix="kasparro-crash-", dir=MEMORY if ROOMY else None))
+    folder = given or Path(tempfile.mkdtemp(prefix="kasparro-crash-", dir=SCRATCH))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     cluster = Cluster(folder / "data")

@@ -25,13 +25,10 @@ from kasparro.core.embedded.layout import Layout
 from kasparro.core.embedded.locks import FileLock, attempts
 from kasparro.core.embedded.processes import all_on, read_postmaster_file
 from kasparro.core.errors import EmbeddedServerError
+from scratch import SCRATCH
 
 PATIENCE = 30.0
 AS_ROOT = os.geteuid() == 0
-SHARED_MEMORY = Path("/dev/shm")
-# A cluster is a thousand files; containers often have only 64 MB here.
-ROOMY = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free > 1_000_000_000
-IN_MEMORY = SHARED_MEMORY if ROOMY else None
 CLIENT = """
 import sys
 from pathlib import Path
@@ -77,7 +74,7 @@ def data_dir(folder: Path, cluster: Path) -> Path:
 
 
 @contextmanager
-def temporary_folder(parent: Path | None = IN_MEMORY) -> Iterator[Path]:
+def temporary_folder(parent: Path = SCRATCH) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="kp-", dir=parent)).resolve()
     yield made
     for lock in made.rglob("server.lock"):
