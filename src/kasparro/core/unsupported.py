@@ -12,7 +12,6 @@ from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
 _PRESENT: Final = {
-    "ignore_changes": "ignoring changes of single fields",
     "entity": "matching records of different sources",
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
 from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader, piecewise
+from kasparro.ingestion.ignoring import content_hash, payload_hash
 from kasparro.ingestion.paths import Path, compile_path
 from kasparro.ingestion.values import Fields, Unfit, fields_decoder, plain
 from kasparro.schemas.data import MAX_ID
@@ -21,20 +21,7 @@ DEFAULT_KEY = "id"
 DEFAULT_NAME = b'"id":'
 """How that column looks in a payload; in a cell the quotes would be escaped."""
 
-HASH_BYTES = 16
-
 Identify = Callable[[Sequence[RawRecord]], list[Keyed | Reject]]
-
-
-_no_payload: Final = blake2b(digest_size=HASH_BYTES)
-"""To copy a state is cheaper than to make one."""
-
-
-def payload_hash(payload: bytes) -> bytes:
-    """128 bits of BLAKE2b (RFC 7693) over the record's text as received."""
-    state = _no_payload.copy()
-    state.update(payload)
-    return state.digest()
 
 
 def identifier(declaration: SourceDeclaration) -> Identify:
@@ -57,13 +44,14 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
     by_content = cells and declaration.key is None
+    hashed = content_hash(declaration)
 
     def identify(record: RawRecord) -> Keyed | Reject:
-        digest = payload_hash(record.payload)
+        digest = hashed(record.payload)
         try:
             fields = split(record.payload)
             if by_content and DEFAULT_KEY not in fields:
-                return Keyed(_by_content(digest, record.repeat), digest, record)
+                return Keyed(_by_content(payload_hash(record.payload), record.repeat), digest, record)
             return Keyed(_identity(fields, paths), digest, record)
         except Unfit as unfit:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
@@ -74,6 +62,7 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
 def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
     split = fields_decoder(cells=False)
     declared = tuple(compile_path(text, cells=False) for text in declaration.key or ())
+    hashed = content_hash(declaration)
 
     @lru_cache(maxsize=1_024)
     def paths(names: tuple[str, ...]) -> tuple[Path, ...]:
@@ -83,7 +72,7 @@ def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
         try:
             fields = split(record.payload)
             identity = _identity(fields, paths(record.key), before=(_stream_of(record),))
-            return Keyed(identity, payload_hash(record.payload), record)
+            return Keyed(identity, hashed(record.payload), record)
         except Unfit as unfit:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
 
@@ -102,6 +91,7 @@ def _stream_of(record: RawRecord) -> str:
 def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[Keyed | Reject] | None]:
     """The same for rows that are all alike, with nothing to be rejected among them; None otherwise."""
     key = declaration.key or (DEFAULT_KEY,)
+    hashed = content_hash(declaration)
 
     @lru_cache(maxsize=8)
     def reader(names: tuple[str, ...]) -> ReadColumns | None:
@@ -112,10 +102,11 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
         array = as_array(payloads)
         if array is None:
             return None
-        digests = list(map(payload_hash, payloads))
+        digests = list(map(hashed, payloads))
         if declaration.key is None and DEFAULT_NAME not in array:
+            whole = digests if hashed is payload_hash else map(payload_hash, payloads)
             repeats = [record.repeat for record in records]
-            return list(map(Keyed, map(_by_content, digests, repeats), digests, records))
+            return list(map(Keyed, map(_by_content, whole, repeats), digests, records))
         read = reader(column_names(payloads[0]))
         if read is None:
             return None

@@ -584,7 +584,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [7, 8, 9, 10]
+    assert [problem.line for problem in refusal.value.problems] == [7, 9, 10]
     assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 
