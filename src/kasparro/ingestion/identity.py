@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,7 +21,24 @@ DEFAULT_KEY = "id"
 DEFAULT_NAME = b'"id":'
 """How that column looks in a payload; in a cell the quotes would be escaped."""
 
-Identify = Callable[[Sequence[RawRecord]], list[Keyed | Reject]]
+Note = Callable[[tuple[str, ...]], object]
+"""Told the names of each JSON record's fields, in their order; of a tap's record, its stream before them."""
+
+
+def unnoted(names: tuple[str, ...]) -> None:
+    """Whoever only wants to know who records are does not ask for their fields."""
+
+
+class Identify(Protocol):
+    """Raw records in, who each is out."""
+
+    def __call__(self, records: Sequence[RawRecord], note: Note = unnoted) -> list[Keyed | Reject]: ...
+
+
+class IdentifyOne(Protocol):
+    """The same for a single record, whatever is in it."""
+
+    def __call__(self, record: RawRecord, note: Note = unnoted) -> Keyed | Reject: ...
 
 
 def identifier(declaration: SourceDeclaration) -> Identify:
@@ -31,25 +48,26 @@ def identifier(declaration: SourceDeclaration) -> Identify:
     """
     if isinstance(declaration, SingerSource):
         tapped = _of_tap(declaration)
-        return lambda records: [tapped(record) for record in records]
+        return lambda records, note=unnoted: [tapped(record, note) for record in records]
     one = _one_by_one(declaration)
     if not isinstance(declaration, CsvSource):
-        return lambda records: [one(record) for record in records]
+        return lambda records, note=unnoted: [one(record, note) for record in records]
     many = _by_columns(declaration)
-    return lambda records: piecewise(many, one, records)
+    return lambda records, note=unnoted: piecewise(many, one, records)  # noqa: ARG005  # a file has a header
 
 
-def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed | Reject]:
+def _one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
     by_content = cells and declaration.key is None
     hashed = content_hash(declaration)
 
-    def identify(record: RawRecord) -> Keyed | Reject:
+    def identify(record: RawRecord, note: Note = unnoted) -> Keyed | Reject:
         digest = hashed(record.payload)
         try:
             fields = split(record.payload)
+            note(tuple(fields))
             if by_content and DEFAULT_KEY not in fields:
                 return Keyed(_by_content(payload_hash(record.payload), record.repeat), digest, record)
             return Keyed(_identity(fields, paths), digest, record)
@@ -59,7 +77,7 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
     return identify
 
 
-def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
+def _of_tap(declaration: SingerSource) -> IdentifyOne:
     split = fields_decoder(cells=False)
     declared = tuple(compile_path(text, cells=False) for text in declaration.key or ())
     hashed = content_hash(declaration)
@@ -68,9 +86,10 @@ def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
     def paths(names: tuple[str, ...]) -> tuple[Path, ...]:
         return declared or tuple(map(_whole_field, names or (DEFAULT_KEY,)))
 
-    def identify(record: RawRecord) -> Keyed | Reject:
+    def identify(record: RawRecord, note: Note = unnoted) -> Keyed | Reject:
         try:
             fields = split(record.payload)
+            note((_stream_of(record), *fields))
             identity = _identity(fields, paths(record.key), before=(_stream_of(record),))
             return Keyed(identity, hashed(record.payload), record)
         except Unfit as unfit:
