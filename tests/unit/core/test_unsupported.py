@@ -13,8 +13,6 @@ from kasparro.core.unsupported import unsupported
         ({"type": "stream"}, "type", "stream"),
         ({"snapshot": "true"}, "snapshot", "snapshot: true"),
         ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
-        ({"drift": "freeze"}, "drift", "drift: freeze"),
-        ({"drift": "quarantine"}, "drift", "drift: quarantine"),
         ({"entity": {"match": []}}, "entity", "matching records"),
     ],
 )
@@ -32,7 +30,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
             "type": "api",
             "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
-            "drift": "evolve",
+            "drift": "freeze",
             "snapshot": "false",
         },
         {

@@ -1,11 +1,16 @@
-"""The accepted shape with a difference in it: at once under `evolve`, when an operator says so under the other policies."""
+"""The accepted shape with a difference in it: at once under `evolve`, when an operator says so under the other policies.
+
+It only ever becomes wider, so that accepting comes to an end, in whatever order a source sends old and new records: a
+field that is gone or called otherwise may come back, it is only no longer missed.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kasparro.ingestion.drift.comparing import NEVER, Difference, names_of, take_values
+from kasparro.ingestion.drift.comparing import NEVER, Difference, take_values
 from kasparro.ingestion.drift.observing import Observation
 from kasparro.ingestion.drift.shape import OPEN, Field, Shape, dump, load, places
 from kasparro.schemas.drift import DriftKind, DriftView
@@ -14,13 +19,11 @@ Side = Mapping[str, Any] | None
 
 
 def evolve(shape: Shape, difference: Difference, seen: Observation) -> None:
-    """Take *difference* over, with all that the batch says of the field."""
+    """Take *difference* over, with what the batch says of a field that is new."""
     _accept(shape, difference.node, difference.name, difference.kind, difference.after)
-    if difference.to is not None:
-        objects = seen[difference.node]
+    if difference.kind is DriftKind.ADDED and difference.to is not None:
         known = shape.nodes[difference.node].fields[difference.to]
-        known.always = difference.to in names_of(objects.names)[1]
-        known.objects = objects.sampled
+        known.objects = seen[difference.node].sampled
         take_values(known, difference.seen, shape.evidence)
 
 
@@ -41,17 +44,27 @@ def _accept(shape: Shape, node: str, name: str, kind: DriftKind, after: Side) ->
             shape.nodes[node].open = True
         case DriftKind.ADDED:
             fields.setdefault(name, Field(always=False, kinds=kinds))
-        case DriftKind.RENAMED:
-            shape.rename(
-                node, name, now["field"], fields.get(now["field"]) or Field(always=False, kinds=kinds)
-            )
         case _ if name not in fields:
-            pass  # it is gone by now
+            pass  # the ledger knows more than the shape, which was learned anew
+        case DriftKind.RENAMED:
+            _rename(fields, name, now["field"], kinds)
         case DriftKind.MISSING if now["presence"] == NEVER:
-            shape.remove(node, name)
+            fields[name].retire()
         case DriftKind.MISSING:
             fields[name].always = False
         case DriftKind.TYPE_CHANGED:
             fields[name].kinds |= kinds
         case DriftKind.NULL_RATE:
             fields[name].nulls = round(now["nulls"] * fields[name].present)
+
+
+def _rename(fields: dict[str, Field], name: str, to: str, kinds: dict[str, int]) -> None:
+    """What was expected of the old name is expected of the new one. Of two that take turns, neither is."""
+    before = fields[name]
+    if to in fields:
+        fields[to].kinds |= kinds
+    else:
+        fields[to] = copy.deepcopy(before)
+        fields[to].always = False
+        fields[to].kinds = kinds or before.kinds
+    before.retire()

@@ -138,18 +138,21 @@ class _Comparison:
         return expected >= EXPECTED and name not in names and name not in self.run.names[self.path]
 
     def _named(self, added: list[str], lacking: list[str], names: set[str]) -> Iterator[Difference]:
-        pairs = renames(list(map(self._before, lacking)), list(map(self._now, added)), self._apart())
+        back = [name for name in names & self.node.fields.keys() if not self.node.fields[name].expected]
+        come = [self._now(name) for name in [*added, *sorted(back)]]
+        pairs = renames(list(map(self._before, lacking)), come, self._apart()) if lacking else []
         for pair in pairs:
-            counted = self.objects.counted
+            values = self.objects.fields.get(pair.after)
+            met = values.present if values else 1
             yield Difference(
                 self.path,
                 pair.before,
                 DriftKind.RENAMED,
                 {"field": pair.before, "types": accepted_kinds(self.node.fields[pair.before], self.evidence)},
                 {"field": pair.after, "types": self._kinds_now(pair.after)},
-                round(pair.likeness * (counted + 1) / (counted + 2), 2),
+                round(pair.likeness * (met + 1) / (met + 2), 2),
                 pair.after,
-                self.objects.fields.get(pair.after),
+                values,
             )
         for name in set(added) - {pair.after for pair in pairs}:
             after = {"types": self._kinds_now(name)}

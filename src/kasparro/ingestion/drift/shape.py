@@ -42,6 +42,15 @@ class Field(msgspec.Struct):
     examples: list[str] = []
 
     @property
+    def expected(self) -> bool:
+        """Whether anybody would miss it."""
+        return self.always or self.present > 0
+
+    def retire(self) -> None:
+        """It may come, and nobody misses it."""
+        self.always, self.objects, self.present, self.nulls = False, 0, 0, 0
+
+    @property
     def share(self) -> float:
         return self.present / self.objects if self.objects else 0.0
 
@@ -71,20 +80,6 @@ class Shape(msgspec.Struct):
 
     def node(self, path: str) -> Node:
         return self.nodes.setdefault(path, Node())
-
-    def remove(self, node: str, name: str) -> None:
-        """Forget a field and all that is in it."""
-        self.nodes[node].fields.pop(name, None)
-        for inner in [path for path in self.nodes if _is_within(path, join(node, name))]:
-            del self.nodes[inner]
-
-    def rename(self, node: str, name: str, to: str, seen: Field) -> None:
-        """Call a field *to* from now on, and look for what is in it there."""
-        before, after = join(node, name), join(node, to)
-        moved = {path: found for path, found in self.nodes.items() if _is_within(path, before)}
-        self.remove(node, name)
-        self.nodes[node].fields[to] = seen
-        self.nodes |= {after + path.removeprefix(before): found for path, found in moved.items()}
 
 
 def load(text: bytes) -> Shape:
@@ -146,7 +141,3 @@ def _unquoted(text: str) -> str | None:
     except ValueError:
         return None
     return name if isinstance(name, str) else None
-
-
-def _is_within(path: str, field: str) -> bool:
-    return path == field or path.startswith((f"{field}.", f"{field}[]"))

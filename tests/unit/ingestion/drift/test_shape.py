@@ -28,17 +28,6 @@ def test_a_name_is_one_that_postgresql_can_hold(name):
     assert clean(name).encode().decode() == clean(name)
 
 
-def test_what_is_within_a_field_goes_where_it_goes():
-    shape = Shape(nodes={"": Node(fields={"a": Field(always=True), "ab": Field(always=True)})})
-    for node in ("a", "a.b", "a[]", "ab"):
-        shape.nodes[node] = Node(objects=1)
-
-    shape.rename("", "a", "z", Field(always=True))
-
-    assert set(shape.nodes) == {"", "z", "z.b", "z[]", "ab"}
-    assert set(shape.nodes[""].fields) == {"z", "ab"}
-
-
 def test_a_shape_is_stored_and_loaded_the_same():
     shape = Shape(5, True, True, {"": Node(3, False, {"a": Field(True, 3, 3, 1, {"text": 5}, ["x"])})})
 

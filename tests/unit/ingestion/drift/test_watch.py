@@ -146,13 +146,23 @@ def test_a_field_that_all_had_and_some_lack_is_missing():
     assert source.told(json_records(rows)) == []
 
 
-def test_a_field_that_none_has_any_more_is_gone_and_back_again_it_is_new():
+def test_a_field_that_none_has_any_more_is_gone_and_may_come_back():
     source = learned(api(), FIRST)
 
     (drift,) = source.drifts(json_records([repository(n, stars=...) for n in range(20)]))
 
     assert (drift.field, drift.after) == ("stars", {"presence": "never"})
-    assert source.told(json_records(FIRST)) == [("stars", "added")]
+    assert source.told(json_records(FIRST)) == []
+    assert source.told(json_records([repository(n, stars=...) for n in range(20)])) == []
+
+
+def test_names_that_take_turns_are_told_once_each():
+    source = learned(api(), FIRST)
+    rows = [repository(n, full_name=..., name=f"owner/name {n}") for n in range(40)]
+
+    assert source.told(json_records(rows)) == [("full_name", "renamed")]
+    assert source.told(json_records(FIRST)) == [("name", "renamed")]
+    assert source.told(json_records(rows), json_records(FIRST), json_records(rows + FIRST)) == []
 
 
 def test_a_field_that_only_some_had_is_missed_when_enough_should_have_had_it():
