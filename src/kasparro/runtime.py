@@ -20,6 +20,7 @@ from kasparro.storage import schema
 from kasparro.storage.changes import Changes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
+from kasparro.storage.drift import DriftLedger
 from kasparro.storage.exports import Exports
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
@@ -47,6 +48,7 @@ class Runtime:
     lineage: LineageService
     history: RunHistory
     checkpoints: Checkpoints
+    drift: DriftLedger
     jobs: JobQueue
     limits: PostgresLimits
 
@@ -79,6 +81,7 @@ async def open_runtime(
             lineage=LineageService(catalog, LineageArchive(database)),
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
+            drift=DriftLedger(database),
             jobs=jobs,
             limits=PostgresLimits(database),
         )

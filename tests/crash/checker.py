@@ -3,7 +3,8 @@
 I1 the dataset is what the oracle says, keys and versions · I2 what lies before a checkpoint is in · I3 the ledger balances, for
 each batch and run · I4 every run ends, and says how · I5 checkpoints only advance · I6 nothing is written with an old
 lease · I7 no reader sees a part of a batch · I8 rejects keep payload, place and reason, and are counted once a
-sighting · I11 who changes nothing writes nothing · I12 nothing is left behind.
+sighting · I11 who changes nothing writes nothing · I12 nothing is left behind · I13 a difference in shape is in the ledger,
+once, exactly when the batch that shows it is committed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def check_instant(url: str, oracle: Oracle) -> None:
         check_ledger(connection, batches)
         check_rejects(connection, oracle, batches)
         check_successes(connection, oracle)
+        check_drift(connection, oracle, batches)
 
 
 def check_end(url: str, oracle: Oracle) -> None:
@@ -174,6 +176,20 @@ def check_rejects(connection: psycopg.Connection[Any], oracle: Oracle, batches: 
         )
     missing = set(sightings) - {row[0] for row in rows}
     hold("I8", not missing, f"rejects are lost: {missing}")
+
+
+def check_drift(connection: psycopg.Connection[Any], oracle: Oracle, batches: list[Committed]) -> None:
+    """A row without an id is the only difference there is, in JSON; in CSV it is an empty cell."""
+    found = connection.execute("SELECT field_path, kind, first_seen_run FROM schema_drift").fetchall()
+    json = connection.execute("SELECT FROM source_shape WHERE shape->>'evidence' = '1'").fetchone()
+    first = None if json is None else oracle.first_nameless
+    count, should = 0, []
+    for batch in batches:
+        if first is not None and count <= first < count + batch.processed:
+            should.append(("id", "missing", batch.run_id))
+            break
+        count += batch.processed
+    hold("I13", found == should, f"in the drift ledger: {found}, should be {should}")
 
 
 def check_runs(connection: psycopg.Connection[Any]) -> None:

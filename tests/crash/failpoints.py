@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from kasparro.core.errors import DatabaseUnavailable
-from kasparro.storage import leases, ledger, raw_archive, writes
+from kasparro.storage import drift, leases, ledger, raw_archive, writes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.ingest_store import PostgresIngestStore, PostgresSession
@@ -40,6 +40,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "write_progress": (writes, "write_progress"),
     "turn": (CommitOrder, "turn"),
     "move_checkpoint": (writes, "move_checkpoint"),
+    "drift": (drift, "write"),
     "count": (ledger, "count"),
     "renew": (leases, "renew"),
     "end_run": (ledger, "end_run"),

@@ -1,4 +1,4 @@
-"""Sixteen broken loaders: each a small patch that a victim applies to itself before it runs.
+"""Seventeen broken loaders: each a small patch that a victim applies to itself before it runs.
 
 Every one of them is a mistake somebody has shipped. `breaks` is the invariant that must be found broken, in the scenario of
 `test_mutants` that goes with it; without the patch the same scenario passes.
@@ -19,8 +19,9 @@ from kasparro.core.clock import now
 from kasparro.core.errors import SourceError, StorageError
 from kasparro.ingestion import prepare
 from kasparro.ingestion.ports import Source
+from kasparro.schemas.drift import NO_DRIFT
 from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
-from kasparro.storage import leases, ledger, writes
+from kasparro.storage import drift, leases, ledger, writes
 from kasparro.storage.ingest_store import PostgresSession
 
 ONLY_THE_CURSOR: Final = (
@@ -160,6 +161,17 @@ def rejects_apart(_: float) -> None:
     PostgresSession._commit = commit
 
 
+def drift_apart(_: float) -> None:
+    """Tells the drift ledger what a batch shows before it is committed."""
+
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
+        async with self._database.driver_transaction() as connection:
+            await drift.write(connection, self._lease.source, self._lease.run_id, batch.drift)
+        return await real_commit(self, place, replace(batch, drift=NO_DRIFT), version)
+
+    PostgresSession._commit = commit
+
+
 def no_dedup(_: float) -> None:
     """Writes a record as often as it comes in one batch."""
 
@@ -218,6 +230,7 @@ MUTANTS: Final = {
     "M14": Mutant("the last write wins, whatever its version", ("I1",), last_write_wins),
     "M15": Mutant("a page that was cut off is the end", ("I1", "I3")),
     "M16": Mutant("a run succeeds before its last batch is in", ("I4",), succeeded_too_early),
+    "M17": Mutant("differences in shape in a transaction of their own", ("I13",), drift_apart),
 }
 
 

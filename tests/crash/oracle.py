@@ -84,6 +84,13 @@ class Oracle:
     def failed(self) -> int:
         return sum(not row.fits for row in self.rows)
 
+    @property
+    def first_nameless(self) -> int | None:
+        """Where the first row stands that has no id, when all rows before had one: as JSON it lacks the field."""
+        if not self.before:
+            return None
+        return next((at for at, row in enumerate(self.rows) if row.id is None), None)
+
     def sightings(self, count: int) -> dict[str, int]:
         """How often each reject is among the first *count* rows."""
         seen: dict[str, int] = {}

@@ -42,9 +42,11 @@ def points(action: Action, nths: tuple[int, ...]) -> list[Failpoint]:
 KILLS = chosen(
     [(kind, point) for kind in ("api", "csv") for point in points(Action.KILL, (1, 2, 5))], at_most=90
 )
+KILLS += [("api", Failpoint("drift", when)) for when in ("before", "after")]
 RAISES = chosen(
     [(kind, point) for kind in ("api", "csv") for point in points(Action.RAISE, (2,))], at_most=24
 )
+RAISES += [("api", Failpoint("drift", when, action=Action.RAISE)) for when in ("before", "after")]
 
 
 @pytest.mark.parametrize(("kind", "point"), KILLS, ids=str)

@@ -181,8 +181,8 @@ def test_a_dry_run_compares_shapes_by_stream(kasparro):
     (dry,) = kasparro.json("ingest", "--dry-run")
 
     (change,) = dry["schema"]["changes"]
-    assert (change["stream"], change["field"], change["kind"]) == ("users", "age", "type_changed")
-    assert (change["before"], change["after"]) == (["number"], ["text"])
+    assert (change["field"], change["kind"]) == ("users:age", "type_changed")
+    assert (change["before"], change["after"]) == ({"types": ["number"]}, {"types": ["text"]})
 
 
 def test_no_folder_of_a_tap_is_left_behind(kasparro, tmp_path):

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from kasparro.schemas.data import CheckpointView, Health, RunRequestAccepted, RunSummary, SourceView
+from kasparro.schemas.drift import DriftView
 
 
 class ServiceIndex(BaseModel):
@@ -37,6 +38,16 @@ class RunList(BaseModel):
 
 class CheckpointList(BaseModel):
     checkpoints: list[CheckpointView]
+
+
+class DriftList(BaseModel):
+    """Differences, the latest first."""
+
+    request_id: str
+    limit: int
+    offset: int
+    has_more: bool = Field(description="There are older ones")
+    drifts: list[DriftView]
 
 
 class SourceList(BaseModel):

@@ -174,6 +174,28 @@ ANSWERS: Final[dict[str, Any]] = {
             }
         ]
     },
+    "list_schema_drifts": {
+        "request_id": REQUEST_ID,
+        "limit": 10,
+        "offset": 0,
+        "has_more": False,
+        "drifts": [
+            {
+                "id": 1,
+                "source": "airports",
+                "field_path": "full_name",
+                "kind": "renamed",
+                "before": {"field": "full_name", "types": ["text"]},
+                "after": {"field": "name", "types": ["text"]},
+                "confidence": 0.9,
+                "first_seen_run": RUN["run_id"],
+                "example": {"place": "airports.csv:2 (bytes 41-98)", "value": "Schaumburg Regional"},
+                "decision": "evolved",
+                "detected_at": "2026-11-23T04:50:09.823190Z",
+                "decided_at": None,
+            }
+        ],
+    },
     "list_sources": {
         "sources": [
             {

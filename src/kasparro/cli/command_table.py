@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "export": "Export records as NDJSON, CSV, Parquet or an Arrow stream.",
     "limits": "How the limits of the sources stand: budgets used, rests asked for, failures in a row.",
     "runs": "The history of runs.",
+    "drift": "How the shapes of records have changed, and accepting it.",
     "checkpoints": "Where each source stands.",
     "normalize": "Normalise stored raw records again under today's mapping, fetching nothing.",
     "keys": "Keys of the API that are kept in the database.",

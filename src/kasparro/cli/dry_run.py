@@ -18,11 +18,11 @@ from kasparro.core.etl_config import Catalog, SourceDeclaration
 from kasparro.core.redaction import for_people
 from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.ports import Facilities
+from kasparro.schemas.drift import sentence
 from kasparro.schemas.events import Observer, unobserved
 from kasparro.schemas.ingest import RunReport
 from kasparro.services.dry_run import Ask, DryRun, NothingStored, RejectTally, StoredData, dry_run
 from kasparro.services.sampled_parents import SampledParents
-from kasparro.services.shapes import Change
 from kasparro.storage.parents import PostgresParents
 from kasparro.storage.stored_data import PostgresStoredData
 
@@ -119,11 +119,9 @@ def _lines(one: Ended, found: DryRun | None) -> Iterator[str]:
     for reason, tally in found.rejects.items():
         yield f"{one.source}: would reject {tally.records:,}: {reason}: {_why(tally)}"
         yield f"    such as {_example(tally)}"
-    shapes = found.shapes
-    if shapes.found:
-        yield f"{one.source}: compared with {shapes.stored:,} stored records, {shapes.fetched:,} fetched ones differ in shape:"
-        for change in shapes.found:
-            yield f"    {_change_line(change)}"
+    for drift in found.drifts:
+        words = sentence(drift.field, drift.kind, drift.before, drift.after, drift.confidence)
+        yield f"{one.source}: the shape of the records has changed: {words}"
 
 
 def _why(tally: RejectTally) -> str:
@@ -133,18 +131,6 @@ def _why(tally: RejectTally) -> str:
 
 def _example(tally: RejectTally) -> str:
     return tally.example.payload[: 4 * EXAMPLE].decode("utf-8", "replace")[:EXAMPLE]
-
-
-def _change_line(change: Change) -> str:
-    name = f"{change.stream}: {change.field}" if change.stream else change.field
-    before, after = " or ".join(change.before) or "null", " or ".join(change.after) or "null"
-    match change.kind:
-        case "added":
-            return f"{name} is new ({after}, in {change.share_after:.0%})"
-        case "missing":
-            return f"{name} is missing (was {before}, in {change.share_before:.0%})"
-        case "type_changed":
-            return f"{name} has changed its type: {before} before, {after} now"
 
 
 def _document(one: Ended, found: DryRun | None) -> dict[str, Any]:
@@ -167,7 +153,7 @@ def _document(one: Ended, found: DryRun | None) -> dict[str, Any]:
         "rejects": [
             _reject_document(reason, tally) for reason, tally in (found.rejects if found else {}).items()
         ],
-        "schema": _shapes_document(found),
+        "schema": _shape_document(found),
     }
 
 
@@ -183,22 +169,20 @@ def _reject_document(reason: str, tally: RejectTally) -> dict[str, Any]:
     }
 
 
-def _shapes_document(found: DryRun | None) -> dict[str, Any] | None:
+def _shape_document(found: DryRun | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {
-        "stored_records_compared": found.shapes.stored,
-        "fetched_records_compared": found.shapes.fetched,
+        "compared": found.compared,
         "changes": [
             {
-                "stream": change.stream or None,
-                "field": change.field,
-                "kind": change.kind,
-                "before": list(change.before),
-                "after": list(change.after),
-                "share_before": round(change.share_before, 4),
-                "share_after": round(change.share_after, 4),
+                "field": drift.field,
+                "kind": drift.kind.value,
+                "before": drift.before,
+                "after": drift.after,
+                "confidence": drift.confidence,
+                "example": drift.example,
             }
-            for change in found.shapes.found
+            for drift in found.drifts
         ],
     }

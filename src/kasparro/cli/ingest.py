@@ -16,12 +16,12 @@ from kasparro.cli.output import print_json
 from kasparro.cli.progress import progress
 from kasparro.cli.session import begin, chosen, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
-from kasparro.cli.summary import Reasons, as_document, print_summary
+from kasparro.cli.summary import Reasons, ShapeChanges, as_document, print_summary
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
 from kasparro.core.errors import ConfigurationError, StorageError
 from kasparro.runtime import Runtime
-from kasparro.schemas.ingest import RunReport
+from kasparro.schemas.ingest import NoticeCode, RunReport
 from kasparro.storage.diagnostics import Diagnostics
 
 app = typer.Typer(add_completion=False)
@@ -100,12 +100,12 @@ async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop
 
 
 async def show(runtime: Runtime, ended: Sequence[Ended], *, as_json: bool) -> None:
-    """Print how the runs ended, with the reasons of their rejects."""
-    reasons = await _reasons(runtime, ended)
+    """Print how the runs ended, with the reasons of their rejects and how their records have changed in shape."""
+    reasons, changes = await _reasons(runtime, ended), await _shape_changes(runtime, ended)
     if as_json:
-        print_json(as_document(ended, reasons))
+        print_json(as_document(ended, reasons, changes))
     else:
-        print_summary(ended, reasons)
+        print_summary(ended, reasons, changes)
 
 
 async def _reasons(runtime: Runtime, ended: Sequence[Ended]) -> Reasons:
@@ -116,3 +116,17 @@ async def _reasons(runtime: Runtime, ended: Sequence[Ended]) -> Reasons:
         return await Diagnostics(runtime.database).reject_reasons(rejecting)
     except StorageError:
         return {}  # the reports stand without them
+
+
+async def _shape_changes(runtime: Runtime, ended: Sequence[Ended]) -> ShapeChanges:
+    try:
+        runs = [await runtime.history.run(one.run_id) for one in ended if one.run_id]
+    except StorageError:
+        return {}  # likewise
+    return {
+        run.run_id: notice["message"]
+        for run in runs
+        if run is not None
+        for notice in run.metadata.get("notices", ())
+        if notice["code"] == NoticeCode.SCHEMA_DRIFT
+    }

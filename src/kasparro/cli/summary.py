@@ -18,13 +18,16 @@ COLUMNS = [
 Reasons = Mapping[str, Sequence[ReasonCount]]
 """By run: why records were rejected, the commonest reason first."""
 
+ShapeChanges = Mapping[str, str]
+"""By run: how the shape of the records has changed."""
 
-def as_document(ended: Sequence[Ended], reasons: Reasons) -> list[dict[str, Any]]:
+
+def as_document(ended: Sequence[Ended], reasons: Reasons, changes: ShapeChanges) -> list[dict[str, Any]]:
     """The list that `--json` prints; a source that could not be run has no `run_id` and zeros."""
-    return [_document(one, reasons) for one in ended]
+    return [_document(one, reasons, changes) for one in ended]
 
 
-def _document(one: Ended, reasons: Reasons) -> dict[str, Any]:
+def _document(one: Ended, reasons: Reasons, changes: ShapeChanges) -> dict[str, Any]:
     counters = one.report.counters if one.report else RunCounters()
     return {
         "source": one.source,
@@ -35,14 +38,17 @@ def _document(one: Ended, reasons: Reasons) -> dict[str, Any]:
         "error_code": one.code if one.message else None,
         "error": one.message,
         "resume_at": one.report.resume_at.isoformat() if one.report and one.report.resume_at else None,
+        "shape_changes": changes.get(one.run_id or ""),
         "rejects": {r.reason: r.records for r in reasons.get(one.run_id or "", ())},
     }
 
 
-def print_summary(ended: Sequence[Ended], reasons: Reasons) -> None:
-    """A table, then a line for each source that failed or rejected records."""
+def print_summary(ended: Sequence[Ended], reasons: Reasons, changes: ShapeChanges) -> None:
+    """A table, then lines for each source that failed, rejected records or changed their shape."""
     print_table(COLUMNS, [_row(one) for one in ended])
     for one in ended:
+        if one.run_id and one.run_id in changes:
+            print_line(f"{one.source}: {changes[one.run_id]}")
         if one.message:
             print_line(f"{one.source}: {one.message}")
         elif one.report and one.report.counters.failed:

@@ -294,11 +294,15 @@ class SchemaDrift(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('added', 'missing', 'renamed', 'type_changed', 'null_rate')", name="kind"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+        CheckConstraint("decision IN ('evolved', 'quarantined', 'frozen', 'accepted')", name="decision"),
+        CheckConstraint("(decision = 'accepted') = (decided_at IS NOT NULL)", name="decided"),
         Index(None, "source", "id"),
+        UniqueConstraint("source", "fingerprint"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     source: Mapped[str] = mapped_column(String(50))
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     field_path: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(String(20))
     before: Mapped[dict[str, Any] | None]
@@ -306,8 +310,20 @@ class SchemaDrift(Base):
     confidence: Mapped[float] = mapped_column(server_default="1")
     first_seen_run: Mapped[str] = mapped_column(String(80))
     example: Mapped[Any] = mapped_column(JSONB, nullable=True)
-    decision: Mapped[str | None] = mapped_column(String(20))
+    decision: Mapped[str] = mapped_column(String(20), server_default="evolved")
     detected_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    decided_at: Mapped[datetime | None]
+
+
+class SourceShape(Base):
+    """What the records of a source look like, as far as that is accepted; made by its first complete fetch."""
+
+    __tablename__ = "source_shape"
+
+    source: Mapped[str] = mapped_column(String(50), primary_key=True)
+    shape: Mapped[dict[str, Any]]
+    run_id: Mapped[str] = mapped_column(String(80))
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Entity(Base):

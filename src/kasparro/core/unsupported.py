@@ -12,7 +12,6 @@ from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
 _PRESENT: Final = {
-    "ignore_changes": "ignoring changes of single fields",
     "entity": "matching records of different sources",
 }
 
@@ -23,6 +22,4 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("type",), "stream"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
-    if source.get("drift") in ("quarantine", "freeze"):  # what was written may not be hashable
-        yield ("drift",), f"drift: {source['drift']}"
     yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))

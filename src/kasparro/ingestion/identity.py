@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Protocol
 
 import msgspec
 
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
 from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader, piecewise
+from kasparro.ingestion.ignoring import content_hash, payload_hash
 from kasparro.ingestion.paths import Path, compile_path
 from kasparro.ingestion.values import Fields, Unfit, fields_decoder, plain
 from kasparro.schemas.data import MAX_ID
@@ -21,20 +21,24 @@ DEFAULT_KEY = "id"
 DEFAULT_NAME = b'"id":'
 """How that column looks in a payload; in a cell the quotes would be escaped."""
 
-HASH_BYTES = 16
-
-Identify = Callable[[Sequence[RawRecord]], list[Keyed | Reject]]
-
-
-_no_payload: Final = blake2b(digest_size=HASH_BYTES)
-"""To copy a state is cheaper than to make one."""
+Note = Callable[[tuple[str, ...]], object]
+"""Told the names of each JSON record's fields, in their order; of a tap's record, its stream before them."""
 
 
-def payload_hash(payload: bytes) -> bytes:
-    """128 bits of BLAKE2b (RFC 7693) over the record's text as received."""
-    state = _no_payload.copy()
-    state.update(payload)
-    return state.digest()
+def unnoted(names: tuple[str, ...]) -> None:
+    """Whoever only wants to know who records are does not ask for their fields."""
+
+
+class Identify(Protocol):
+    """Raw records in, who each is out."""
+
+    def __call__(self, records: Sequence[RawRecord], note: Note = unnoted) -> list[Keyed | Reject]: ...
+
+
+class IdentifyOne(Protocol):
+    """The same for a single record, whatever is in it."""
+
+    def __call__(self, record: RawRecord, note: Note = unnoted) -> Keyed | Reject: ...
 
 
 def identifier(declaration: SourceDeclaration) -> Identify:
@@ -44,26 +48,28 @@ def identifier(declaration: SourceDeclaration) -> Identify:
     """
     if isinstance(declaration, SingerSource):
         tapped = _of_tap(declaration)
-        return lambda records: [tapped(record) for record in records]
+        return lambda records, note=unnoted: [tapped(record, note) for record in records]
     one = _one_by_one(declaration)
     if not isinstance(declaration, CsvSource):
-        return lambda records: [one(record) for record in records]
+        return lambda records, note=unnoted: [one(record, note) for record in records]
     many = _by_columns(declaration)
-    return lambda records: piecewise(many, one, records)
+    return lambda records, note=unnoted: piecewise(many, one, records)  # noqa: ARG005  # a file has a header
 
 
-def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed | Reject]:
+def _one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
     by_content = cells and declaration.key is None
+    hashed = content_hash(declaration)
 
-    def identify(record: RawRecord) -> Keyed | Reject:
-        digest = payload_hash(record.payload)
+    def identify(record: RawRecord, note: Note = unnoted) -> Keyed | Reject:
+        digest = hashed(record.payload)
         try:
             fields = split(record.payload)
+            note(tuple(fields))
             if by_content and DEFAULT_KEY not in fields:
-                return Keyed(_by_content(digest, record.repeat), digest, record)
+                return Keyed(_by_content(payload_hash(record.payload), record.repeat), digest, record)
             return Keyed(_identity(fields, paths), digest, record)
         except Unfit as unfit:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
@@ -71,19 +77,21 @@ def _one_by_one(declaration: SourceDeclaration) -> Callable[[RawRecord], Keyed |
     return identify
 
 
-def _of_tap(declaration: SingerSource) -> Callable[[RawRecord], Keyed | Reject]:
+def _of_tap(declaration: SingerSource) -> IdentifyOne:
     split = fields_decoder(cells=False)
     declared = tuple(compile_path(text, cells=False) for text in declaration.key or ())
+    hashed = content_hash(declaration)
 
     @lru_cache(maxsize=1_024)
     def paths(names: tuple[str, ...]) -> tuple[Path, ...]:
         return declared or tuple(map(_whole_field, names or (DEFAULT_KEY,)))
 
-    def identify(record: RawRecord) -> Keyed | Reject:
+    def identify(record: RawRecord, note: Note = unnoted) -> Keyed | Reject:
         try:
             fields = split(record.payload)
+            note((_stream_of(record), *fields))
             identity = _identity(fields, paths(record.key), before=(_stream_of(record),))
-            return Keyed(identity, payload_hash(record.payload), record)
+            return Keyed(identity, hashed(record.payload), record)
         except Unfit as unfit:
             return Reject(record.payload, record.origin, unfit.reason, unfit.message, unfit.field)
 
@@ -102,6 +110,7 @@ def _stream_of(record: RawRecord) -> str:
 def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[Keyed | Reject] | None]:
     """The same for rows that are all alike, with nothing to be rejected among them; None otherwise."""
     key = declaration.key or (DEFAULT_KEY,)
+    hashed = content_hash(declaration)
 
     @lru_cache(maxsize=8)
     def reader(names: tuple[str, ...]) -> ReadColumns | None:
@@ -112,10 +121,11 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
         array = as_array(payloads)
         if array is None:
             return None
-        digests = list(map(payload_hash, payloads))
+        digests = list(map(hashed, payloads))
         if declaration.key is None and DEFAULT_NAME not in array:
+            whole = digests if hashed is payload_hash else map(payload_hash, payloads)
             repeats = [record.repeat for record in records]
-            return list(map(Keyed, map(_by_content, digests, repeats), digests, records))
+            return list(map(Keyed, map(_by_content, whole, repeats), digests, records))
         read = reader(column_names(payloads[0]))
         if read is None:
             return None

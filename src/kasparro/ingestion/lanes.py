@@ -16,6 +16,8 @@ from typing import Final, Self
 
 from kasparro.core.errors import KeysTaken, RecordRefused
 from kasparro.ingestion.batching import Haul
+from kasparro.ingestion.drift.telling import frozen
+from kasparro.ingestion.drift.watch import Watched
 from kasparro.ingestion.ports import IngestSession
 from kasparro.ingestion.prepare import Identified, Recipe, identify, prepare
 from kasparro.ingestion.run_thread import computed
@@ -67,12 +69,23 @@ class Lanes:
     async def take(self, haul: Haul) -> None:
         """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch before."""
         identified = await computed(identify, self._recipe, haul)
+        if identified.watched.frozen:
+            await self._freeze(identified.watched)
         await self._until(lambda: all(batch.keys.isdisjoint(identified.keys) for batch in self._under_way))
         stored = await self._known(identified)
         batch = await computed(prepare, self._recipe, haul, identified, stored)
         await self._until(lambda: len(self._under_way) < self._lanes)
         writing = self._write(self._session.next_place(), batch, haul, identified, stored)
         self._under_way.append(_UnderWay(identified.keys, asyncio.create_task(writing, name="commit")))
+
+    async def _freeze(self, watched: Watched) -> None:
+        """Commit what was found after all batches before, and nothing of the batch that shows it. Raises `SchemaFrozen`."""
+        await self._until(lambda: not self._under_way)
+        found = Batch(replay=True, drift=watched.step, notices=watched.notices)
+        await self._session.commit(self._session.next_place(), found)
+        for notice in watched.notices:
+            self._tell(notice)
+        raise frozen(self._recipe.watch.source, watched.step.drifts)
 
     async def _write(
         self, place: Place, batch: Batch, haul: Haul, identified: Identified, stored: Stored

@@ -45,6 +45,10 @@ class IngestSession(Protocol):
         """Where the last committed batch of this source ended, as the database has it now."""
         ...
 
+    def shape(self) -> bytes | None:
+        """The accepted shape of the source's records as `resume` found it; see `ingestion.drift`."""
+        ...
+
     async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         """What is stored of *records*, as far as it is not the very same. No batch under way may hold one of their keys.
 

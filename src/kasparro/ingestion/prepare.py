@@ -8,6 +8,7 @@ from typing import Self
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Haul
+from kasparro.ingestion.drift.watch import DriftWatch, Watched
 from kasparro.ingestion.identity import Identify, identifier
 from kasparro.ingestion.incremental.lateness import NoticeLate, lateness
 from kasparro.ingestion.incremental.version import ReadVersion, is_older, version_reader
@@ -29,11 +30,12 @@ from kasparro.schemas.ingest import (
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A source's declaration, compiled. `version` is None where records have none."""
+    """A source's declaration, compiled. `version` is None where records have none; `watch` follows one attempt of a run."""
 
     identify: Identify
     normalise: Normalise
     late: NoticeLate
+    watch: DriftWatch
     version: ReadVersion | None = None
 
     @classmethod
@@ -42,7 +44,14 @@ class Recipe:
         normalise = normaliser(declaration)
         if declared is not None and read is not None and declared.nulls == "reject":
             normalise = _rejecting(normalise, _without_version(read, declared.field))
-        return cls(identifier(declaration), normalise, lateness(declaration, read), read)
+        late, watch = lateness(declaration, read), DriftWatch(declaration)
+        return cls(identifier(declaration), normalise, late, watch, read)
+
+    def following(self, shape: bytes | None) -> Self:
+        """The same for an attempt that begins with the accepted *shape* as it is stored."""
+        watch = self.watch.resumed(shape)
+        normalise = _rejecting(self.normalise, watch.departure) if watch.rejects else self.normalise
+        return replace(self, watch=watch, normalise=normalise)
 
     def without(self, refused: Mapping[str, str]) -> Self:
         """The same, rejecting the records the database has *refused*, for its reasons."""
@@ -82,21 +91,27 @@ _Found = tuple[Keyed, Known]
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A haul with identities: one record per key (the newest one won, or the later), rejects, and how many lost."""
+    """A haul with identities: one record per key (the newest one won, or the later), rejects, and how many lost.
+
+    `watched`: how its records differ in shape from those before.
+    """
 
     records: Sequence[Keyed]
     keys: frozenset[str]
     rejects: Sequence[Reject]
     duplicates: int
+    watched: Watched
 
 
 def identify(recipe: Recipe, haul: Haul) -> Identified:
-    outcomes = recipe.identify(haul.records)
+    met: set[tuple[str, ...]] = set()
+    outcomes = recipe.identify(haul.records, met.add)
     keyed = [one for one in outcomes if isinstance(one, Keyed)]
     rejects = [one for one in outcomes if isinstance(one, Reject)]
     keys = frozenset([one.external_id for one in keyed])
     records = keyed if len(keys) == len(keyed) else _latest(keyed, recipe.version)
-    return Identified(records, keys, [*haul.rejects, *rejects], len(keyed) - len(records))
+    watched = recipe.watch.look(haul.records, met, complete=haul.complete)
+    return Identified(records, keys, [*haul.rejects, *rejects], len(keyed) - len(records), watched)
 
 
 def _latest(keyed: Sequence[Keyed], read: ReadVersion | None) -> list[Keyed]:
@@ -135,8 +150,9 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         cursor=haul.cursor,
         complete=haul.complete,
         last_id=identified.records[-1].external_id if identified.records else None,
-        notices=_notices(recipe, haul, new, tally),
+        notices=[*_notices(recipe, haul, new, tally), *identified.watched.notices],
         mark=haul.mark,
+        drift=identified.watched.step,
     )
 
 

@@ -35,6 +35,7 @@ async def replay(job: Job, session: IngestSession, archive: RawArchive, recipe: 
     """Normalise everything stored, batch by batch. Raises what stopped it; committed batches stay."""
     kind = SourceKind.of(job.declaration.type)
     await session.resume()
+    recipe = recipe.following(session.shape())
     last = 0
     while rows := await archive.read(kind, job.name, last, job.pace.records):
         last = rows[-1][0]

@@ -159,7 +159,7 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
     for attempt in range(1, ATTEMPTS + 1):
         try:
             after = await start(job, session, first=attempt == 1)
-            return await run_etl(job, session, recipe, after)
+            return await run_etl(job, session, recipe.following(session.shape()), after)
         except TRANSIENT as error:
             wait = backoff(attempt, error)
             if attempt == ATTEMPTS or wait > LONGEST_WAIT or was_tried_enough(error):

@@ -21,6 +21,7 @@ from typing import Any, Final, NewType, Self
 import msgspec
 
 from kasparro.core import etl_config
+from kasparro.schemas.drift import NO_DRIFT, ShapeStep
 
 SourceName = etl_config.SourceName
 RunId = NewType("RunId", str)
@@ -112,6 +113,7 @@ class RejectReason(StrEnum):
     FIELD_TOO_LARGE = "field_too_large"
     UNTERMINATED_QUOTE = "unterminated_quote"
     REFUSED_BY_DATABASE = "refused_by_database"
+    SCHEMA_DRIFT = "schema_drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class NoticeCode(StrEnum):
     PLACE_EXPIRED = "place_expired"
     PARENT_GONE = "parent_gone"
     PARENT_UNUSABLE = "parent_unusable"
+    SCHEMA_DRIFT = "schema_drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +259,8 @@ class Batch:
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
     `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
-    incremental source is fetched after it. A `replay` adds nothing to the raw tables and leaves the checkpoint where it is.
+    incremental source is fetched after it. `drift`: how its records differ in shape from those before. A `replay` adds
+    nothing to the raw tables and leaves the checkpoint where it is.
     """
 
     new: Sequence[Landed] = ()
@@ -269,6 +273,7 @@ class Batch:
     replay: bool = False
     notices: Sequence[Notice] = ()
     mark: datetime | None = None
+    drift: ShapeStep = NO_DRIFT
 
     @property
     def changes(self) -> bool:

@@ -41,7 +41,9 @@ class RawOrigin(Answer):
     id: int
     external_id: str
     ingested_at: AwareDatetime
-    payload_hash: str = Field(description="128 bits of BLAKE2b over the payload, in hex")
+    payload_hash: str = Field(
+        description="128 bits of BLAKE2b over the payload, without what `ignore_changes` names, in hex"
+    )
     processed: bool = Field(
         description="false: this version was rejected, and the dataset keeps the one before"
     )

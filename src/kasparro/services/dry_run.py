@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import KasparroError, SourceParked
@@ -22,13 +22,13 @@ from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.runner import Job, run_etl
+from kasparro.schemas.drift import Drift
 from kasparro.schemas.events import Observer, RunEnded, RunStarted, unobserved
 from kasparro.schemas.ingest import (
     Batch,
     Cursor,
     Keyed,
     Known,
-    Origin,
     Page,
     Place,
     Reject,
@@ -38,15 +38,10 @@ from kasparro.schemas.ingest import (
     SourceKind,
     SourceName,
     Stored,
-    StreamOrigin,
     new_run_id,
     outcome,
 )
 from kasparro.services.seen import Seen
-from kasparro.services.shapes import Change, Shape, changes
-
-SAMPLE: Final = 1_000
-"""Records, stored and fetched, whose shapes are compared."""
 
 
 class StoredData(Protocol):
@@ -60,8 +55,8 @@ class StoredData(Protocol):
         """As `ingestion.ports.IngestSession.known`."""
         ...
 
-    async def sample(self, source: SourceName, kind: SourceKind, limit: int) -> list[tuple[str, bytes]]:
-        """Up to *limit* raw records, each with its stream (a tap's) or nothing."""
+    async def shape(self, source: SourceName) -> bytes | None:
+        """The accepted shape of its records, if one was learned."""
         ...
 
 
@@ -81,8 +76,8 @@ class NothingStored:
     ) -> Stored:
         return dict.fromkeys(range(len(records)))
 
-    async def sample(self, source: SourceName, kind: SourceKind, limit: int) -> list[tuple[str, bytes]]:  # noqa: ARG002  # likewise
-        return []
+    async def shape(self, source: SourceName) -> bytes | None:  # noqa: ARG002  # likewise
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +99,16 @@ class RejectTally:
 
 
 @dataclass(frozen=True, slots=True)
-class ShapeChanges:
-    """How the fetched records differ in shape from the stored ones, and how many of each were compared."""
-
-    stored: int
-    fetched: int
-    found: Sequence[Change]
-
-
-@dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run would do. `resumed`: from the checkpoint; `limited`: there is more than the limit let through."""
+    """What a run would do. `resumed`: from the checkpoint; `limited`: there is more than the limit let through.
+
+    `drifts`: how the records differ from the accepted shape; `compared`: there is one.
+    """
 
     report: RunReport
     rejects: Mapping[str, RejectTally]
-    shapes: ShapeChanges
+    drifts: Sequence[Drift]
+    compared: bool
     resumed: bool
     limited: bool
 
@@ -132,16 +122,17 @@ async def dry_run(
 ) -> DryRun:
     """Do everything but write. A source that fails is a failed report, not an exception."""
     started = monotonic()
-    source = _Watched(open_source(declaration, pace.records, facilities), ask.limit)
+    source = _Limited(open_source(declaration, pace.records, facilities), ask.limit)
     run_id = new_run_id(declaration.name)
     job = Job(run_id, declaration, source, pace, ask.full, observe=ask.observe, stop=ask.stop)
-    after = None if ask.full else await stored.cursor(job.name)
-    ask.observe(RunStarted(job.name, run_id, resumed=after is not None))
     error: KasparroError | None = None
     with closing(Seen()) as seen:
         session = DrySession(job.name, SourceKind.of(declaration.type), stored, seen)
+        found = await session.resume()
+        after = None if ask.full else found
+        ask.observe(RunStarted(job.name, run_id, resumed=after is not None))
         try:
-            await run_etl(job, session, Recipe.of(declaration), after)
+            await run_etl(job, session, Recipe.of(declaration).following(session.shape()), after)
         except KasparroError as failed:
             error = failed
         resume_at = error.resume_at if isinstance(error, SourceParked) else None
@@ -157,23 +148,20 @@ async def dry_run(
         resume_at=resume_at,
     )
     ask.observe(RunEnded(report))
-    shapes = await _compared(job, stored, source.shape)
-    return DryRun(report, session.rejects, shapes, resumed=after is not None, limited=source.limited)
+    return DryRun(
+        report,
+        session.rejects,
+        session.drifts,
+        compared=session.shape() is not None,
+        resumed=after is not None,
+        limited=source.limited,
+    )
 
 
-async def _compared(job: Job, stored: StoredData, fetched: Shape) -> ShapeChanges:
-    before = Shape()
-    if fetched.size:
-        for stream, payload in await stored.sample(job.name, SourceKind.of(job.declaration.type), SAMPLE):
-            before.add(stream, payload)
-    return ShapeChanges(before.size, fetched.size, changes(before, fetched))
-
-
-class _Watched:
-    """The source, cut off after *limit* records, and the shape of the first it has handed over."""
+class _Limited:
+    """The source, cut off after *limit* records."""
 
     def __init__(self, source: Source, limit: int | None) -> None:
-        self.shape = Shape()
         self.limited = False
         self._source = source
         self._limit = limit
@@ -182,8 +170,6 @@ class _Watched:
         left = self._limit
         async with aclosing(self._source.pages(after)) as pages:
             async for page in pages:
-                for record in page.records[: SAMPLE - self.shape.size]:
-                    self.shape.add(stream_of(record.origin), record.payload)
                 if left is None:
                     yield page
                     continue
@@ -203,16 +189,13 @@ class _Watched:
                     return
 
 
-def stream_of(origin: Origin) -> str:
-    """The stream of a tap; other sources have but one."""
-    return origin.stream if isinstance(origin, StreamOrigin) else ""
-
-
 class DrySession:
     """See `ingestion.ports.IngestSession`: the same answers, and nothing written."""
 
     def __init__(self, source: SourceName, kind: SourceKind, stored: StoredData, seen: Seen) -> None:
         self.rejects: dict[str, RejectTally] = {}
+        self.drifts: list[Drift] = []
+        self._shape: bytes | None = None
         self._source = source
         self._kind = kind
         self._stored = stored
@@ -221,7 +204,11 @@ class DrySession:
         self._places = itertools.count()
 
     async def resume(self) -> Cursor | None:
+        self._shape = await self._stored.shape(self._source)
         return await self._stored.cursor(self._source)
+
+    def shape(self) -> bytes | None:
+        return self._shape
 
     async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         """What the run would find: what is stored, and over it what it would have written by now."""
@@ -239,6 +226,7 @@ class DrySession:
 
     async def commit(self, place: Place, batch: Batch) -> RunCounters:  # noqa: ARG002  # places are for those who write
         await asyncio.to_thread(self._seen.note, [*batch.new, *batch.changed])
+        self.drifts += batch.drift.drifts
         for reject in batch.rejects:
             tally = self.rejects.setdefault(reject.reason.value, RejectTally(0, reject))
             tally.records += 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kasparro.core.etl_config import CsvSource, SourceDeclaration
+from kasparro.ingestion.ignoring import leading_nowhere
 from kasparro.ingestion.mapping import FALLBACKS
 from kasparro.schemas.data import MAPPED_FIELDS
 from kasparro.schemas.ingest import Reject, RejectReason
@@ -16,6 +17,7 @@ from kasparro.services.preview import Preview
 
 IDENTITY: Final = "identity"
 MAPPING: Final = "mapping"
+CHANGES: Final = "changes"
 _WITHOUT_IDENTITY: Final = frozenset({RejectReason.NO_IDENTITY, RejectReason.IDENTITY_TOO_LONG})
 _EXAMPLES: Final = 3
 
@@ -30,6 +32,8 @@ def sample_steps(declaration: SourceDeclaration, previews: Sequence[Preview]) ->
     records = [json.loads(one.record) for one in previews if one.record is not None]
     yield _identity(declaration, nameless, records, len(previews))
     yield _mapping(declaration, other, records, len(previews))
+    if declaration.ignore_changes:
+        yield _changes(declaration, previews)
 
 
 def _identity(
@@ -88,6 +92,14 @@ def _mapping(
         )
     left = f"; empty: {', '.join(empty)}" if empty else ""
     return Step(MAPPING, Outcome.OK, detail + left)
+
+
+def _changes(declaration: SourceDeclaration, previews: Sequence[Preview]) -> Step:
+    nowhere = leading_nowhere(declaration, [one.raw for one in previews])
+    if nowhere:
+        detail = f"none of {len(previews)} records has {', '.join(nowhere)}, which ignore_changes names"
+        return Step(CHANGES, Outcome.WARN, detail, "`kasparro sources preview` shows the fields there are")
+    return Step(CHANGES, Outcome.OK, f"not by {', '.join(declaration.ignore_changes)} alone")
 
 
 def _reasons(rejects: Sequence[Reject], total: int) -> str:

@@ -37,7 +37,7 @@ from kasparro.schemas.ingest import (
     SourceName,
     Stored,
 )
-from kasparro.storage import leases, ledger, search_documents, writes
+from kasparro.storage import drift, leases, ledger, search_documents, writes
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
@@ -81,6 +81,7 @@ class PostgresSession:
         self._order = CommitOrder()
         self._nothing_stored = False
         self._rejects_open = True
+        self._shape: bytes | None = None
 
     async def resume(self) -> Cursor | None:
         await search_documents.settle(self._database, self._search, self._patience)
@@ -95,8 +96,12 @@ class PostgresSession:
             self._nothing_stored = await nothing_stored(connection, self._table, self._lease)
             self._rejects_open = await writes.rejects_open(connection, source)
             cursor, version = await writes.checkpoint(connection, source)
+            self._shape = await drift.read_shape(connection, source)
         self._order = CommitOrder(committed, version)
         return cursor
+
+    def shape(self) -> bytes | None:
+        return self._shape
 
     async def known(self, records: Sequence[Keyed], *, payloads: bool = False) -> Stored:
         if self._nothing_stored:
@@ -161,6 +166,8 @@ class PostgresSession:
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
+            if batch.drift:
+                await drift.write(connection, lease.source, lease.run_id, batch.drift)
             if batch.notices:
                 await ledger.note(connection, lease.run_id, batch.notices)
             return await ledger.count(connection, lease.source, lease.run_id, batch.counters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -160,6 +161,20 @@ class Seed:
         given = {"source": source, **columns}
         values = ", ".join(f"%({name})s" for name in given)
         self.connection.execute(f"INSERT INTO etl_totals ({', '.join(given)}) VALUES ({values})", given)
+
+    def drift(self, source: str, **columns: Any) -> int:
+        defaults = {
+            "field_path": "full_name",
+            "kind": "added",
+            "after": '{"types": ["text"]}',
+            "first_seen_run": "run_1",
+            "example": "{}",
+        }
+        given = {"source": source, "fingerprint": os.urandom(16), **defaults, **columns}
+        values = ", ".join(f"%({name})s" for name in given)
+        statement = f"INSERT INTO schema_drift ({', '.join(given)}) VALUES ({values}) RETURNING id"
+        (found,) = self.connection.execute(statement, given).fetchone()
+        return found
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ DECLARED = {
     ("GET", "/runs"): Scope.READ,
     ("GET", "/runs/{run_id}"): Scope.READ,
     ("GET", "/checkpoints"): Scope.READ,
+    ("GET", "/schema-drifts"): Scope.READ,
     ("GET", "/sources"): Scope.READ,
     ("POST", "/etl/run"): Scope.ADMIN,
     ("POST", "/etl/run/{source}"): Scope.ADMIN,

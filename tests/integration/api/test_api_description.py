@@ -79,6 +79,7 @@ async def test_real_answers_fit_their_description(client, seed, description):
     seed.lease("alpha", seed.run("alpha", "in_progress"))
     failed = seed.run("beta", "failed")
     seed.totals("beta", records_processed=1, records_inserted=1)
+    seed.drift("beta")
     paths = {
         "/": "/",
         "/health": "/health",
@@ -89,6 +90,7 @@ async def test_real_answers_fit_their_description(client, seed, description):
         "/runs": "/runs",
         "/runs/{run_id}": f"/runs/{failed}",
         "/checkpoints": "/checkpoints",
+        "/schema-drifts": "/schema-drifts?limit=1",
         "/sources": "/sources",
     }
     refused = {"/data": "/data?limit=0", "/data/{id}": "/data/999999", "/runs/{run_id}": "/runs/none"}

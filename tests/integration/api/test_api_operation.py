@@ -210,6 +210,20 @@ async def test_checkpoints_tell_where_sources_stand(client, seed):
     assert (found[1]["cursor"], found[1]["status"]) == ({"page": 3}, "complete")
 
 
+async def test_differences_in_shape_are_listed_the_latest_first(client, seed):
+    ids = [seed.drift("alpha", field_path=name) for name in "ab"]
+    other = seed.drift("beta", field_path="c", decision="frozen")
+
+    everything = (await client.get("/schema-drifts")).json()
+    first = (await client.get("/schema-drifts?source=alpha&limit=1")).json()
+    second = (await client.get("/schema-drifts?source=alpha&limit=1&offset=1")).json()
+
+    assert [drift["id"] for drift in everything["drifts"]] == [other, *ids[::-1]]
+    assert (everything["has_more"], everything["drifts"][0]["decision"]) == (False, "frozen")
+    assert [drift["id"] for drift in first["drifts"] + second["drifts"]] == ids[::-1]
+    assert (first["has_more"], second["has_more"]) == (True, False)
+
+
 async def test_sources_are_the_declared_ones_and_those_that_have_data(client, seed):
     seed.records("old", 2)
     seed.lease("beta", seed.run("beta", "in_progress"))
@@ -277,6 +291,7 @@ async def test_reading_changes_nothing(client, seed):
         "/runs",
         f"/runs/{run_id}",
         "/checkpoints",
+        "/schema-drifts",
         "/sources",
     ):
         assert (await client.get(path)).status_code == 200

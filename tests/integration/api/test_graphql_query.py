@@ -210,6 +210,9 @@ async def test_an_id_that_is_none_is_refused(client, bad):
         ("{ records(facets: [{field: METADATA}]) { count } }", "facets"),
         ('{ search(query: "x") { count } }', "query"),
         ('{ search(query: " ") { count } }', "query"),
+        ("{ drifts(first: 0) { nodes { source } } }", "first"),
+        ('{ drifts(after: "UnVuOjE=") { nodes { source } } }', "after"),
+        ('{ drifts(source: "No") { nodes { source } } }', "source"),
         ("{ runs(first: 0) { totalCount } }", "first"),
         ('{ runs(after: "damaged") { totalCount } }', "after"),
         ('{ runs(source: "No") { totalCount } }', "source"),
@@ -272,6 +275,21 @@ async def test_runs_are_paged_by_the_run_before(client, seed):
     assert seen == ids[::-1]
     failed = (await ask(client, "{ runs(status: FAILED) { nodes { errorMessage } } }"))["runs"]["nodes"]
     assert failed == [{"errorMessage": "the source refuses"}]
+
+
+async def test_drifts_are_paged_by_the_one_before(client, seed):
+    ids = [seed.drift("alpha", field_path=name) for name in "abc"]
+    seed.drift("beta", field_path="d", decision="frozen")
+    query = """query($after: String) { drifts(first: 2, source: "alpha", after: $after) {
+      nodes { driftId fieldPath kind decision detectedAt } pageInfo { hasNextPage endCursor } } }"""
+    first = (await ask(client, query))["drifts"]
+    second = (await ask(client, query, after=first["pageInfo"]["endCursor"]))["drifts"]
+
+    assert [one["driftId"] for one in first["nodes"] + second["nodes"]] == ids[::-1]
+    assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
+    everything = (await ask(client, "{ drifts { nodes { decision } } }"))["drifts"]["nodes"]
+    assert [one["decision"] for one in everything][:1] == ["FROZEN"]
+    assert len(everything) == 4
 
 
 async def test_the_operation_is_told_as_requests_tell_it(client, seed):

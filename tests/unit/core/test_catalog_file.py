@@ -557,7 +557,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
           a:
             type: api
             url: nowhere
-            drift: freeze
+            snapshot: true
             timeout: soon
             map: {title: "a[", author: "b[", published_at: {path: c, as: x}}
           b: {type: stream, url: "wss://h.example"}
@@ -566,7 +566,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
     )
     assert type(refusal) is ConfigurationError
     assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.drift: drift: freeze is not supported yet" in str(
+    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.snapshot: snapshot: true is not supported yet" in str(
         refusal
     )
 
@@ -584,7 +584,7 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [7, 8, 9, 10]
+    assert [problem.line for problem in refusal.value.problems] == [7, 10]
     assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
 
 

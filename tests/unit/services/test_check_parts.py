@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,6 +61,17 @@ def test_identities_and_filled_fields_are_told():
 
     assert (identity.outcome, identity.detail) == (Outcome.OK, "key id: 1, 2")
     assert mapping.detail.startswith("title 2/2, url 1/2; empty: ")
+
+
+@pytest.mark.parametrize(("path", "outcome"), [("at", Outcome.OK), ("att", Outcome.WARN)])
+def test_a_path_to_ignore_that_no_record_has_is_a_warning(path, outcome):
+    ignoring = SOURCE.model_copy(update={"ignore_changes": (path,)})
+    found = [replace(preview({"source_id": "1", "title": "a"}), raw=b'{"id": 1, "at": 2}')]
+
+    *_, changes = sample_steps(ignoring, found)
+
+    assert (changes.step, changes.outcome) == ("changes", outcome)
+    assert path in changes.detail
 
 
 @pytest.mark.parametrize(("good", "outcome"), [(1, Outcome.WARN), (0, Outcome.FAIL)])

@@ -46,7 +46,7 @@ MOST_OF_A_NAME: Final = 50
 """Fields that are answered under the same name: each is held against every other."""
 
 LISTS: Final = frozenset(
-    {"records", "search", "runs", "sources", "checkpoints", "facets", "changes", "recordChanges"}
+    {"records", "search", "runs", "sources", "checkpoints", "drifts", "facets", "changes", "recordChanges"}
 )
 """Fields that answer several: of one that does not say `first`, this many are counted."""
 USUAL: Final = 10

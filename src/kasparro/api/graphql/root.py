@@ -20,6 +20,7 @@ from kasparro.api.graphql.changes import (
     page_of_changes,
 )
 from kasparro.api.graphql.context import Info
+from kasparro.api.graphql.drift_page import DriftConnection, page_of_drifts
 from kasparro.api.graphql.inputs import CountMode, FacetInput, RecordFilter, RecordSort
 from kasparro.api.graphql.node import Node, parse_global_id
 from kasparro.api.graphql.operation_types import Checkpoint, Run, Source, Stats
@@ -157,6 +158,15 @@ class Query:
         status: RunStatus | None = None,
     ) -> RunConnection:
         return await page_of_runs(info, first, after, source, status)
+
+    @strawberry.field(
+        description="How the records of sources differ from what they looked like, the latest first"
+    )
+    @staticmethod
+    async def drifts(
+        info: Info, first: First = 10, after: After = None, source: OnlySource = None
+    ) -> DriftConnection:
+        return await page_of_drifts(info, first, after, source)
 
     @strawberry.field(description="A run, by its `runId`; one that waits for a worker is in progress")
     @staticmethod

@@ -19,6 +19,7 @@ PATHS = (
     "/stats",
     "/runs",
     "/checkpoints",
+    "/schema-drifts",
     "/health",
     "/metrics",
     "/docs",

@@ -21,7 +21,8 @@
     ├── RunError                    this run cannot go on; another may
     │   ├── LeaseHeld               another process ingests this source
     │   ├── LeaseLost               another process has taken over; nothing more may be written
-    │   └── RunInterrupted          asked to stop; the checkpoint is resumable
+    │   ├── RunInterrupted          asked to stop; the checkpoint is resumable
+    │   └── SchemaFrozen            records have another shape; an operator has to accept it
     ├── StorageError                the database did not do it
     │   ├── DatabaseUnavailable     try again later
     │   │   ├── DatabaseTimeout     no answer before the client-side deadline
@@ -74,7 +75,7 @@ from kasparro.core.errors.request import (
     RateLimited,
     RequestError,
 )
-from kasparro.core.errors.run import LeaseHeld, LeaseLost, RunError, RunInterrupted
+from kasparro.core.errors.run import LeaseHeld, LeaseLost, RunError, RunInterrupted, SchemaFrozen
 from kasparro.core.errors.source import (
     AuthenticationFailed,
     CircuitOpen,
@@ -144,6 +145,7 @@ __all__ = [
     "ResponseTooLarge",
     "RunError",
     "RunInterrupted",
+    "SchemaFrozen",
     "SchemaMismatch",
     "SourceChanged",
     "SourceError",

@@ -36,3 +36,17 @@ class RunInterrupted(RunError):
     """The run was asked to stop; what is committed stays, and the next run resumes after it."""
 
     code = "interrupted"
+
+
+class SchemaFrozen(RunError):
+    """The shape of the records has changed, and the source is declared to stop for that."""
+
+    code = "schema_frozen"
+
+    def __init__(self, source: str, changes: str, place: str | None) -> None:
+        where = f"{place}: " if place else ""
+        super().__init__(
+            f"{where}the shape of the records has changed, and `drift: freeze` is declared: {changes}",
+            hint=f"`kasparro drift list --source {source}` shows it; if it is right, `kasparro drift accept {source} --all` "
+            "and run again: that run goes on after the last committed batch",
+        )
