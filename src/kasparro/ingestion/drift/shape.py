@@ -24,8 +24,8 @@ MOST_EXAMPLES: Final = 8
 
 _LONGEST_NAME: Final = 200
 _QUOTED: Final = re.compile(r'[.\[\]":*]|^$')
-OPEN: Final = "*"
-"""What stands for the fields of an open node in a path."""
+OPEN: Final = "\0"
+"""Stands for all fields of a node, in the place of a name: no name that is kept has it in it."""
 
 
 class Field(msgspec.Struct):
@@ -106,8 +106,8 @@ def join(node: str, name: str) -> str:
 
 
 def all_in(node: str) -> str:
-    """The path of the fields of an open node."""
-    return f"{_within(node)}{OPEN}"
+    """The path of the fields of an open node; a field that is called so stands in quotes."""
+    return f"{_within(node)}*"
 
 
 def _within(node: str) -> str:

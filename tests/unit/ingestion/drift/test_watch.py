@@ -262,6 +262,13 @@ def test_names_that_are_data_are_not_followed_for_ever():
     assert found[-1] == []
 
 
+def test_a_field_may_be_called_like_all_of_them():
+    source = learned(api(), FIRST)
+
+    assert source.told(json_records([{**FIRST[0], "*": 1}])) == [('"*"', "added")]
+    assert source.told(json_records([{**FIRST[0], "*": 1, "other": 1}])) == [("other", "added")]
+
+
 def test_streams_of_a_tap_have_shapes_of_their_own():
     def records(stream, rows):
         return [
@@ -277,6 +284,26 @@ def test_streams_of_a_tap_have_shapes_of_their_own():
     assert source.told(records("orders", [{"id": 1, "total": 5, "tax": 1}]) + users) == [
         ("orders:tax", "added")
     ]
+
+
+def test_one_record_of_a_tap_in_a_thousand_is_found_too():
+    def users(**changed):
+        rows = [{"id": n} | (changed if n == 777 else {}) for n in range(1000)]
+        return [RawRecord(json.dumps(row).encode(), StreamOrigin("users", n)) for n, row in enumerate(rows)]
+
+    source = learned(tap(), users(), list)
+
+    assert source.told(users(age=5)) == [("users:age", "added")]
+
+
+def test_a_run_tells_of_a_difference_once_though_it_stays_one():
+    source = learned(api("quarantine"), FIRST)
+    odd = json_records([repository(1, extra=1)])
+
+    found = source.run(odd, odd, json_records([repository(1, extra=1, more=1)]))
+
+    assert [[drift.field for drift in watched.step.drifts] for watched in found] == [["extra"], [], ["more"]]
+    assert "extra is new (number); more is new (number)" in found[-1].notices[0].message
 
 
 CELLS = [{"id": str(n), "name": f"airport {n}", "lat": f"{n}.5", "open": "true"} for n in range(40)]
@@ -385,6 +412,14 @@ def test_a_source_that_is_put_under_a_stricter_policy_has_one_run_to_learn_in_fu
     assert [drift.field for drift in watched.step.drifts] == ["owner.rare"]
     (again,) = source.run(json_records([repository(1, owner={"login": "u", "age": 1})]))
     assert again.frozen
+
+
+def test_a_source_that_is_of_another_type_now_begins_anew():
+    source = learned(table(), CELLS, csv_records)
+    source.declaration = api("freeze")
+
+    assert source.told(json_records(FIRST)) == []
+    assert source.run(json_records([repository(1, extra=1)]))[0].frozen
 
 
 def test_rows_of_a_file_with_another_header_depart():
