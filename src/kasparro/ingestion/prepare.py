@@ -153,6 +153,7 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         notices=[*_notices(recipe, haul, new, tally), *identified.watched.notices],
         mark=haul.mark,
         drift=identified.watched.step,
+        seen=identified.keys,
     )
 
 

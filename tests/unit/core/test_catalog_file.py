@@ -565,10 +565,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
         """,
     )
     assert type(refusal) is ConfigurationError
-    assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.snapshot: snapshot: true is not supported yet" in str(
-        refusal
-    )
+    assert [problem.line for problem in refusal.problems] == [5, 7, 8, 9, 10]
+    assert f"{tmp_path / 'kasparro.yaml'}:9: sources.b.type: stream is not supported yet" in str(refusal)
 
 
 def test_what_is_only_not_supported_yet_says_so(load):
@@ -584,8 +582,10 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [7, 10]
-    assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
+    assert [problem.line for problem in refusal.value.problems] == [10]
+    assert "sources.s.entity: matching records of different sources is not supported yet" in str(
+        refusal.value
+    )
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):

@@ -11,8 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"snapshot": "true"}, "snapshot", "snapshot: true"),
-        ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
         ({"entity": {"match": []}}, "entity", "matching records"),
     ],
 )
@@ -31,7 +29,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
             "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
             "drift": "freeze",
-            "snapshot": "false",
+            "snapshot": "true",
         },
         {
             "ignore_changes": ["x"],

@@ -190,8 +190,12 @@ class ApiSource(Connection, Answers, BaseSource):
         if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
             hint = "parent.changed_only says which parents are asked again"
             yield Refusal("does not go with parent", ("incremental", "param"), hint)
-        if self.snapshot and self.parent is not None and self.parent.changed_only:
-            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and self.parent is not None:
+            at = ("parent", "changed_only") if self.parent.changed_only else ("parent",)
+            yield Refusal("does not go with snapshot", at, "What was not asked for is not known to be gone")
+        if self.snapshot and self.incremental is not None:
+            hint = "It fetches a part, which does not say what is gone"
+            yield Refusal("does not go with snapshot", ("incremental",), hint)
         if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
             yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
 
