@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -14,6 +15,7 @@ from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
 from kasparro.ingestion.runner import run_under_lease
 from kasparro.schemas.changes import FeedPosition
+from kasparro.schemas.events import BatchCommitted
 from kasparro.schemas.ingest import RunCounters, RunStatus
 from kasparro.schemas.query import RecordQuery
 from kasparro.storage import snapshots
@@ -217,3 +219,26 @@ async def test_in_the_end_the_dataset_is_the_last_complete_fetch_and_a_follower_
         for op, key, _ in changes:
             (followed.add if op == "upsert" else followed.discard)(int(key))
         assert followed == complete
+
+
+async def test_a_run_that_is_stopped_between_two_deletions_leaves_the_rest_to_the_next(db, monkeypatch):
+    monkeypatch.setattr(snapshots, "WINDOW", 2)
+    await load(db, things(1, 2, 3, 4, 5, 6), batch=10)
+    stop = asyncio.Event()
+
+    def stopping(event):
+        if isinstance(event, BatchCommitted):
+            asyncio.get_running_loop().call_soon_threadsafe(stop.set)
+
+    report = await load(db, things(6), batch=10, stop=stop, observe=stopping)
+    assert report.status is RunStatus.FAILED
+    left = await stored(db)
+    assert left in ([3, 4, 5, 6], [1, 2, 3, 4, 5, 6])
+
+    report = await load(db, things(6), batch=10)
+    assert report.status is RunStatus.SUCCESS
+    assert await stored(db) == [6]
+    changes, _ = await told(db, FeedPosition())
+    assert [key for op, key, _ in changes if op == "upsert"] == ["6"]
+    deleted = await rows(db, "SELECT source_id FROM tombstone ORDER BY source_id")
+    assert deleted == [(str(number),) for number in range(1, 6)]
