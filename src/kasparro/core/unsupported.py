@@ -11,9 +11,6 @@ from typing import Any, Final
 from kasparro.core.yaml_tree import Place
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
-_PRESENT: Final = {
-    "entity": "matching records of different sources",
-}
 
 
 def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
@@ -22,4 +19,3 @@ def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         yield ("type",), "stream"
     if str(source.get("snapshot")).lower() in _TRUE:
         yield ("snapshot",), "snapshot: true"
-    yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))

@@ -22,6 +22,7 @@ import msgspec
 
 from kasparro.core import etl_config
 from kasparro.schemas.drift import NO_DRIFT, ShapeStep
+from kasparro.schemas.matching import Matchable
 
 SourceName = etl_config.SourceName
 RunId = NewType("RunId", str)
@@ -143,6 +144,7 @@ class NoticeCode(StrEnum):
     PARENT_GONE = "parent_gone"
     PARENT_UNUSABLE = "parent_unusable"
     SCHEMA_DRIFT = "schema_drift"
+    ENTITY_CONFLICT = "entity_conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,8 @@ class Batch:
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
     `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
-    incremental source is fetched after it. `drift`: how its records differ in shape from those before. A `replay` adds
+    incremental source is fetched after it. `drift`: how its records differ in shape from those before. `matchable`: what
+    is to be linked to entities, of a source that declares rules for it. A `replay` adds
     nothing to the raw tables and leaves the checkpoint where it is.
     """
 
@@ -274,6 +277,7 @@ class Batch:
     notices: Sequence[Notice] = ()
     mark: datetime | None = None
     drift: ShapeStep = NO_DRIFT
+    matchable: Sequence[Matchable] = ()
 
     @property
     def changes(self) -> bool:

@@ -584,8 +584,28 @@ def test_what_is_only_not_supported_yet_says_so(load):
                 """
             )
         )
-    assert [problem.line for problem in refusal.value.problems] == [7, 10]
+    assert [problem.line for problem in refusal.value.problems] == [7]
     assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
+
+
+@pytest.mark.parametrize("rule", ["title", "category", "author", "title, category", "published_at"])
+def test_a_rule_in_which_different_things_may_well_agree_is_refused(load, rule):
+    text = str(told(load, api(f"entity: {{match: [[url], [{rule}]]}}")))
+    assert "sources.s.entity.match[1]: is too weak" in text
+    assert "A rule needs url, or two of title, author" in text
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ("[[title, title]]", "names a field twice"),
+        ("[[title, author], [url], [author, title]]", "is there twice"),
+        ("[]", "must not be empty"),
+        ("[[]]", "must not be empty"),
+    ],
+)
+def test_a_rule_is_said_once(load, match, message):
+    assert message in str(told(load, api(f"entity: {{match: {match}}}")))
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):
