@@ -8,10 +8,14 @@ import random
 import pytest
 
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
+from kasparro.core.errors import NotFound
+from kasparro.core.uuid7 import uuid7
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
 from kasparro.ingestion.runner import run_under_lease
 from kasparro.schemas.ingest import RunStatus
+from kasparro.storage.entities.deciding import EntityDecisions
+from kasparro.storage.entities.reading import Entities, EntityFilter
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.raw_archive import PostgresRawArchive
 
@@ -177,3 +181,100 @@ async def test_a_batch_costs_the_same_statements_however_many_records_it_has(db)
     await load(db, "one", same[:250], same[250:], batch=250)
     assert await rows(db, "SELECT records FROM entity_key") == [(500,)]
     assert await rows(db, "SELECT records FROM entity") == [(500,)]
+
+
+async def entity_of(db, record):
+    return await one(
+        db, "SELECT entity_id::text FROM entity_link WHERE source || ':' || source_id = %(r)s", {"r": record}
+    )
+
+
+async def test_entities_that_an_operator_merges_are_one_for_ever(db):
+    await load(db, "one", [book(1), book(2)])
+    stays, goes = await entity_of(db, "one:1"), await entity_of(db, "one:2")
+
+    merged = await EntityDecisions(db).merge(stays, goes)
+    again = await EntityDecisions(db).merge(goes, stays)
+    await load(db, "two", [book(2)])
+    await load(db, "one", [book(1, url="https://elsewhere.example/", title="X"), book(2)])
+
+    assert merged == again == stays
+    assert await partition(db) == {frozenset({"one:1", "one:2", "two:2"})}
+    shown = await Entities(db).one(goes)
+    assert (shown.id, shown.record_count) == (stays, 3)
+    assert {(r.source, r.method, r.decided_by) for r in shown.records} == {
+        ("one", "first", "operator"),
+        ("one", "merge", "operator"),
+        ("two", "url", "rule"),
+    }
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+async def test_a_record_that_an_operator_takes_out_stays_out(db):
+    await load(db, "one", [book(1)])
+    await load(db, "two", [book(1)])
+    await load(db, "three", [book(1)])
+    entity = await entity_of(db, "one:1")
+
+    new = await EntityDecisions(db).split(entity, [("two", "1"), ("three", "1"), ("two", "1")])
+    for name in ("one", "two", "three"):
+        await normalise(db, matched(name))
+    await load(db, "four", [book(1)])
+
+    assert new != entity
+    assert await partition(db) == {
+        frozenset({"one:1"}),
+        frozenset({"two:1", "three:1"}),
+        frozenset({"four:1"}),
+    }
+    [torn] = await Entities(db).page(10, EntityFilter(conflicts=True))
+    assert torn.records[0].conflict == {"url": sorted([entity, new]), "title+author": sorted([entity, new])}
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+async def test_a_conflict_is_over_when_an_operator_has_decided(db):
+    await load(db, "one", [book(1), book(2)])
+    await load(db, "two", [book(1, title="Book 2"), {**book(1, title="Book 2"), "id": 9}])
+    own = await entity_of(db, "two:1")
+
+    kept = await EntityDecisions(db).split(own, [("two", "1")])
+    await EntityDecisions(db).merge(await entity_of(db, "one:1"), await entity_of(db, "two:9"))
+    await normalise(db, matched("two"))
+
+    assert kept == own
+    assert not await Entities(db).page(10, EntityFilter(conflicts=True))
+    assert await partition(db) == {frozenset({"one:1", "two:9"}), frozenset({"one:2"}), frozenset({"two:1"})}
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+async def test_what_is_not_there_cannot_be_decided_and_nothing_is_changed(db):
+    await load(db, "one", [book(1)])
+    entity, links = await entity_of(db, "one:1"), await rows(db, LINKS)
+    decisions = EntityDecisions(db)
+
+    for wrong in (uuid7(), "1", ""):
+        with pytest.raises(NotFound, match="there is no entity"):
+            await decisions.merge(entity, wrong)
+        with pytest.raises(NotFound, match="there is no entity"):
+            await decisions.split(wrong, [("one", "1")])
+    with pytest.raises(NotFound, match=f"entity {entity} has no record one:2, two:1"):
+        await decisions.split(entity, [("one", "1"), ("two", "1"), ("one", "2")])
+    assert await rows(db, LINKS) == links
+
+
+async def test_operators_and_loads_do_not_get_in_each_others_way(db):
+    """Merging what is being loaded: whoever comes second sees what the first has done."""
+    books = [book(n) for n in range(100)]
+    await load(db, "one", books[:50])
+    entities = [await entity_of(db, f"one:{n}") for n in range(10)]
+    decisions = EntityDecisions(db)
+
+    await asyncio.gather(
+        load(db, "one", *([each] for each in books), batch=1),
+        load(db, "two", *([each] for each in reversed(books)), batch=1),
+        *(decisions.merge(entities[0], other) for other in entities[1:]),
+    )
+
+    together = frozenset(f"{name}:{n}" for name in ("one", "two") for n in range(10))
+    assert await partition(db) == {together, *(frozenset({f"one:{n}", f"two:{n}"}) for n in range(10, 100))}
+    assert await one(db, SUMS) == (True, True, True, True)

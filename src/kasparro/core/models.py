@@ -346,7 +346,7 @@ class EntityLink(Base):
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
         CheckConstraint("decided_by IN ('rule', 'operator')", name="decided_by"),
         Index(None, "entity_id"),
-        Index(None, "id", postgresql_where=text("conflict IS NOT NULL")),
+        Index("entity_link_conflict_idx", "entity_id", postgresql_where=text("conflict IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -49,7 +49,7 @@ DECLARED = {
     ("GET", "/docs"): Scope.READ,
     ("GET", "/redoc"): Scope.READ,
 }
-ANYTHING = {"id": "1", "name": "favicon.png", "run_id": "x", "source": "gamma"}
+ANYTHING = {"id": "1", "name": "favicon.png", "run_id": "x", "source": "gamma", "entity_id": "x"}
 """Path parameters with which no route does anything."""
 ENDLESS = {"/data/stream": "/data/stream?since=damaged"}
 """A stream has no end, unless it has no beginning."""
