@@ -264,5 +264,9 @@ PARAMETERS: Final[dict[str, Any]] = {
     "status": "success",
     "run_id": RUN["run_id"],
     "id": 3,
+    "entity_id": ENTITY["id"],
+    "after": ENTITY["id"],
+    "matched": True,
+    "conflicts": False,
 }
 """By name."""

@@ -39,6 +39,8 @@ DECLARED = {
     ("GET", "/runs/{run_id}"): Scope.READ,
     ("GET", "/checkpoints"): Scope.READ,
     ("GET", "/schema-drifts"): Scope.READ,
+    ("GET", "/entities"): Scope.READ,
+    ("GET", "/entities/{entity_id}"): Scope.READ,
     ("GET", "/sources"): Scope.READ,
     ("POST", "/etl/run"): Scope.ADMIN,
     ("POST", "/etl/run/{source}"): Scope.ADMIN,
