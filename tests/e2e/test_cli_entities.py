@@ -73,15 +73,17 @@ def test_what_is_not_there_is_said(kasparro):
     write(kasparro, "library.csv", "1,One,A,https://b.example/1")
     write(kasparro, "shop.csv", "1,Other,A,https://b.example/2")
     kasparro.run("ingest")
-    entity = kasparro.json("entities", "list")[0]["id"]
+    listed = kasparro.json("entities", "list")
+    entity = next(e["id"] for e in listed if e["records"][0]["source"] == "library")
 
-    unknown = kasparro.run("entities", "show", "1", code=1).stderr
-    other = kasparro.run("entities", "split", entity, "shop:1", code=1).stderr
-    unreadable = kasparro.run("entities", "split", entity, "shop", code=2).stderr
-    after = kasparro.run("entities", "list", "--after", "1", code=2).stderr
+    unknown = kasparro.run("entities", "show", "1")
+    other = kasparro.run("entities", "split", entity, "shop:1")
+    unreadable = kasparro.run("entities", "split", entity, "shop")
+    after = kasparro.run("entities", "list", "--after", "1")
 
-    assert "there is no entity '1'" in unknown
-    assert f"entity {entity} has no record shop:1" in other
-    assert f"kasparro entities show {entity}" in other
-    assert "'shop' names no record" in unreadable
-    assert "--after '1' is not the id of an entity" in after
+    assert [ended.returncode for ended in (unknown, other, unreadable, after)] == [1, 1, 2, 2]
+    assert "there is no entity '1'" in unknown.stderr
+    assert f"entity {entity} has no record shop:1" in other.stderr
+    assert f"kasparro entities show {entity}" in other.stderr
+    assert "'shop' names no record" in unreadable.stderr
+    assert "--after '1' is not the id of an entity" in after.stderr

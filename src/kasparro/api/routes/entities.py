@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from kasparro.api.answers import EntityList
 from kasparro.api.dependencies import TheExchange, TheRuntime
 from kasparro.api.openapi import DATABASE, problems
-from kasparro.api.parameters import Limit, Offset, StrictRoute
+from kasparro.api.parameters import FLAG, Limit, Offset, StrictRoute
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
 from kasparro.core.errors import NotFound
@@ -23,8 +23,8 @@ EntityIdPath = Annotated[
     str, Path(pattern=ENTITY_ID, description="Id of an entity, also of one that was merged")
 ]
 After = Annotated[str | None, Query(pattern=ENTITY_ID, description="Only those behind this one")]
-Matched = Annotated[bool, Query(description="Only those of which more than one record speaks")]
-Conflicts = Annotated[bool, Query(description="Only those of records that match more than one")]
+Matched = Annotated[bool, Query(description="Only those of which more than one record speaks"), FLAG]
+Conflicts = Annotated[bool, Query(description="Only those of records that match more than one"), FLAG]
 
 
 @router.get("/entities", dependencies=[needs(Scope.READ)], responses=problems(*DATABASE))
