@@ -19,9 +19,13 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ftp": 21}
 
 def text(value: str) -> str | None:
     """Compatibility forms (NFKC), case and white space do not matter. Without a letter or digit it says nothing."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
+    folded = value.lower() if value.isascii() else _folded(value)
     normal = " ".join(folded.split())
     return normal if normal not in PLACEHOLDERS and any(map(str.isalnum, normal)) else None
+
+
+def _folded(value: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
 
 
 def url(value: str) -> str | None:

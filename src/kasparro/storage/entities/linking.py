@@ -105,7 +105,7 @@ async def _known(
     if digests.values:
         cursor = connection.cursor(binary=True)
         for key, entity, count in await (await cursor.execute(HOLDERS, {"keys": digests})).fetchall():
-            known.holders[key][entity] = count
+            known.holders.setdefault(key, {})[entity] = count
     return known
 
 

@@ -11,7 +11,6 @@ The rules, documented in docs/entities.md:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -75,8 +74,8 @@ class Known:
     """What is stored of the records of a batch: their links, which entities hold their keys, and how many records theirs have."""
 
     links: dict[str, Link] = field(default_factory=dict)
-    holders: defaultdict[bytes, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    sizes: Counter[str] = field(default_factory=Counter)
+    holders: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -86,8 +85,8 @@ class Changes:
     new: set[str] = field(default_factory=set)
     links: dict[str, Link] = field(default_factory=dict)
     unlinked: list[str] = field(default_factory=list)
-    keys: Counter[tuple[bytes, str]] = field(default_factory=Counter)
-    sizes: Counter[str] = field(default_factory=Counter)
+    keys: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)
     """Entities that nobody speaks of any more, since their last record went to another."""
 
@@ -127,20 +126,21 @@ class Resolver:
                 record.source_id, before.entity, before.method, before.confidence, keys, before.decided_by
             )
         led = {key.rule: found for key in record.keys if (found := self._holders(key.digest, before))}
+        if not led:
+            return Link(record.source_id, self._own(before), FIRST if keys else NO_KEY, SURE, keys)
         different = {entity for entities in led.values() for entity in entities}
-        if len(different) == 1:
-            rule = next(iter(led))
-            return Link(record.source_id, different.pop(), rule, confidence_of(rule), keys)
-        own = self._own(before)
-        if different:
-            return Link(record.source_id, own, CONFLICT, UNSURE, keys, conflict=led)
-        return Link(record.source_id, own, FIRST if keys else NO_KEY, SURE, keys)
+        if len(different) > 1:
+            return Link(record.source_id, self._own(before), CONFLICT, UNSURE, keys, conflict=led)
+        rule = next(iter(led))
+        return Link(record.source_id, different.pop(), rule, confidence_of(rule), keys)
 
     def _holders(self, key: bytes, before: Link | None) -> list[str]:
         """The entities that other records give this key."""
+        counted = self._known.holders.get(key)
+        if counted is None:
+            return []
         mine = before.entity if before is not None and key in before.held() else None
-        counted = self._known.holders[key].items()
-        return sorted(entity for entity, records in counted if records > (entity == mine))
+        return sorted(entity for entity, records in counted.items() if records > (entity == mine))
 
     def _own(self, before: Link | None) -> str:
         if before is not None and self._known.sizes[before.entity] == 1:
@@ -158,8 +158,10 @@ class Resolver:
         self._known.links[after.source_id] = self.changes.links[after.source_id] = after
 
     def _count(self, link: Link, by: int) -> None:
-        self._known.sizes[link.entity] += by
-        self.changes.sizes[link.entity] += by
+        known, changes, entity = self._known, self.changes, link.entity
+        known.sizes[entity] = known.sizes.get(entity, 0) + by
+        changes.sizes[entity] = changes.sizes.get(entity, 0) + by
         for key in link.held():
-            self._known.holders[key][link.entity] += by
-            self.changes.keys[key, link.entity] += by
+            holders = known.holders.setdefault(key, {})
+            holders[entity] = holders.get(entity, 0) + by
+            changes.keys[key, entity] = changes.keys.get((key, entity), 0) + by

@@ -27,7 +27,7 @@ class Memory:
         wanted = {key.digest for record in records for key in record.keys}
         for (key, entity), count in self.keys.items():
             if key in wanted and count:
-                known.holders[key][entity] = count
+                known.holders.setdefault(key, {})[entity] = count
         resolver = Resolver(known, lambda: next(self.ids))
         resolver.unlink(gone)
         resolver.link(records)
