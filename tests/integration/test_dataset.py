@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -75,7 +76,7 @@ async def test_a_record_is_found_by_its_id_or_not_at_all(database, many):
     dataset = Dataset(database)
     first = (await dataset.page(RecordQuery(limit=1))).rows[0]
 
-    assert await dataset.record(first.id) == first
+    assert await dataset.record(first.id) == replace(first, keys=())
     assert await dataset.record(2**63 - 1) is None
 
 

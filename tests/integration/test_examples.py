@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,4 +70,4 @@ def unhurried(catalog: Catalog) -> Catalog:
     sources = {
         name: declared.model_copy(update={"rate_limit": None}) for name, declared in catalog.sources.items()
     }
-    return catalog.model_copy(update={"sources": sources})
+    return replace(catalog, sources=sources)

@@ -6,20 +6,19 @@ other. Where a row does not fit, nothing comes out, and the records are taken on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader
 from kasparro.ingestion.mapping import Rule, rules_of
+from kasparro.ingestion.record_texts import in_jsonb_order, texts_of
 from kasparro.ingestion.values import Unfit
-from kasparro.schemas.data import MAPPED_FIELDS, DataRecord
 from kasparro.schemas.ingest import Keyed
 
 Cells = Mapping[str, Sequence[str | None]]
@@ -28,22 +27,6 @@ Taken = dict[str, list[bool]]
 
 Converted = Mapping[str, tuple[Any, bool] | None]
 """What each cell becomes and whether that is a change; None where a fallback does not fit."""
-
-
-def in_jsonb_order(names: Iterable[str]) -> list[str]:
-    """*names* as JSONB keeps the keys of an object, by length and then by bytes: PostgreSQL sorts what comes in another order."""
-    return sorted(names, key=lambda name: (len(encoded := name.encode()), encoded))
-
-
-FIELDS = in_jsonb_order(("source", "source_id", *MAPPED_FIELDS, "metadata"))
-Record = msgspec.defstruct("Record", [(name, Any) for name in FIELDS], gc=False)
-_encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
-_checks: Mapping[str, Callable[[Any], Any]] = {
-    name: TypeAdapter(list[Annotated[field.annotation, field]]).validate_python  # type: ignore[name-defined]
-    for name, field in DataRecord.model_fields.items()
-    if name != "metadata"
-}
-"""DataRecord's own checks, field by field: Pydantic validates a column in a tenth of the time of as many models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,6 @@ class ColumnNormaliser:
         self._nulls = frozenset(declaration.null_values)
         self._computes = {path.text for rule in self._rules for path in rule.paths if path.computes}
         self._reader = lru_cache(maxsize=8)(self._compile)
-        _checks["source"]([declaration.name])
 
     def __call__(self, keyed: Sequence[Keyed]) -> list[bytes] | None:
         """One text a record, or None unless every record is like the first and fits."""
@@ -100,18 +82,8 @@ class ColumnNormaliser:
     def _texts(self, ids: list[str], cells: Cells, rest: _Rest) -> list[bytes]:
         taken: Taken = {}
         filled = {rule.name: fill(rule, cells, len(ids), taken) for rule in self._rules}
-        for name, values in [("source_id", ids), *filled.items()]:
-            _checks[name](values)
         left = [_left(cells[name], taken.get(name)) for name in rest.names]
-        columns = {
-            "source": repeat(self._source),
-            "source_id": ids,
-            **filled,
-            "metadata": map(rest.metadata, *left),
-        }
-        texts = _encode_lines(list(map(Record, *map(columns.__getitem__, FIELDS)))).split(b"\n")
-        texts.pop()
-        return texts
+        return texts_of(self._source, ids, filled, map(rest.metadata, *left))
 
 
 def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:

@@ -10,6 +10,7 @@ from kasparro.core.etl_config import CsvSource, SourceDeclaration
 from kasparro.ingestion.column_mapping import ColumnNormaliser
 from kasparro.ingestion.columns import piecewise
 from kasparro.ingestion.mapping import Mapped, mapper
+from kasparro.ingestion.object_mapping import ObjectNormaliser
 from kasparro.ingestion.values import Fields, Unfit, check_cells, check_storable, encode, fields_decoder
 from kasparro.schemas.data import DataRecord
 from kasparro.schemas.ingest import Keyed, Landed, Reject, RejectReason
@@ -23,12 +24,12 @@ validate = DataRecord.__pydantic_validator__.validate_python
 def normaliser(declaration: SourceDeclaration) -> Normalise:
     """Compile how the records of a source become records of the dataset."""
     one = one_by_one(declaration)
-    if not isinstance(declaration, CsvSource):
-        return lambda keyed: [one(record) for record in keyed]
-    columns = ColumnNormaliser(declaration)
+    together = (
+        ColumnNormaliser(declaration) if isinstance(declaration, CsvSource) else ObjectNormaliser(declaration)
+    )
 
     def many(keyed: Sequence[Keyed]) -> list[Landed | Reject] | None:
-        texts = columns(keyed)
+        texts = together(keyed)
         return None if texts is None else list(map(Landed, keyed, texts))
 
     return lambda keyed: piecewise(many, one, keyed)

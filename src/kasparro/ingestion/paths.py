@@ -19,12 +19,14 @@ DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 class Path:
     """`read` gives the value or None, or raises `Unfit`; `field` is the top-level field that the path takes whole, if it does.
 
-    `computes`: where there is no such field, the path may still find something.
+    `first`: the only top-level field that is looked at; None where that cannot be told. `computes`: where there is no such
+    field, the path may still find something.
     """
 
     text: str
     field: str | None
     read: Callable[[Fields], Any]
+    first: str | None = None
     computes: bool = False
 
 
@@ -36,8 +38,8 @@ def compile_path(text: str, *, cells: bool) -> Path:
     if not DOTTED.fullmatch(text):
         return Path(text, None, _expression_reader(text))
     if "." not in text:
-        return Path(text, text, _field_reader(text))
-    return Path(text, None, _nested_reader(text))
+        return Path(text, text, _field_reader(text), first=text)
+    return Path(text, None, _nested_reader(text), first=text.partition(".")[0])
 
 
 def _field_reader(name: str) -> Callable[[Fields], Any]:

@@ -22,6 +22,7 @@ import msgspec
 
 from kasparro.core import etl_config
 from kasparro.schemas.drift import NO_DRIFT, ShapeStep
+from kasparro.schemas.matching import Matchable
 
 SourceName = etl_config.SourceName
 RunId = NewType("RunId", str)
@@ -145,6 +146,7 @@ class NoticeCode(StrEnum):
     SCHEMA_DRIFT = "schema_drift"
     RECORDS_DELETED = "records_deleted"
     DELETIONS_WITHHELD = "deletions_withheld"
+    ENTITY_CONFLICT = "entity_conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +263,9 @@ class Batch:
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
     `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
-    incremental source is fetched after it. `drift`: how its records differ in shape from those before.
-    `seen`: the keys of all its records, whatever became of them. A `replay` adds
+    incremental source is fetched after it. `drift`: how its records differ in shape from those before. `matchable`: what
+    is to be linked to entities, of a source that declares rules for it. `seen`: the keys of all its records, whatever
+    became of them. A `replay` adds
     nothing to the raw tables and leaves the checkpoint where it is.
     """
 
@@ -278,6 +281,7 @@ class Batch:
     mark: datetime | None = None
     drift: ShapeStep = NO_DRIFT
     seen: frozenset[str] = frozenset()
+    matchable: Sequence[Matchable] = ()
 
     @property
     def changes(self) -> bool:

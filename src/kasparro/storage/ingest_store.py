@@ -43,6 +43,7 @@ from kasparro.schemas.ingest import (
 )
 from kasparro.storage import drift, leases, ledger, search_documents, snapshots, writes
 from kasparro.storage.commit_order import CommitOrder
+from kasparro.storage.entities import linking
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
 from kasparro.storage.patience import Patience
@@ -173,13 +174,15 @@ class PostgresSession:
             await search_documents.write(connection, lease.source, self._search, batch)
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
+            linked = await linking.link(connection, lease.source, batch.matchable)
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
             if self._seeing is not None:
                 await snapshots.mark(connection, lease.source, batch)
             if batch.drift:
                 await drift.write(connection, lease.source, lease.run_id, batch.drift)
-            if batch.notices:
-                await ledger.note(connection, lease.run_id, batch.notices)
+            notices = [*batch.notices, *linked]
+            if notices:
+                await ledger.note(connection, lease.run_id, notices)
             return await ledger.count(connection, lease.source, lease.run_id, batch.counters)
 
     async def _found_committed(self, place: Place) -> RunCounters | None:

@@ -11,7 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"entity": {"match": []}}, "entity", "matching records"),
     ],
 )
 def test_what_is_not_delivered_is_named(source, place, what):
@@ -34,7 +33,7 @@ def test_what_is_not_delivered_is_named(source, place, what):
         {
             "ignore_changes": ["x"],
             "rate_limit": {"requests": "5", "concurrency": "4", "budget": {"requests": "1"}},
-            "entity": None,
+            "entity": {"match": [["url"]]},
             "incremental": {"field": "x"},
         },
         {"rate_limit": "x", "auth": ["x"], "path": 5, "snapshot": "perhaps", "drift": ["x"]},

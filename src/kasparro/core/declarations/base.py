@@ -20,6 +20,7 @@ class Declaration(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         allow_inf_nan=False,
+        defer_build=True,
     )
 
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import ConfigDict, Field
-
 from kasparro.core.declarations.any_source import SourceDeclaration
-from kasparro.core.declarations.base import Declaration
 from kasparro.core.declarations.sources import ApiSource
 from kasparro.core.errors import ConfigurationError, ConfigurationProblem
 
 
-class Catalog(Declaration):
-    """The declared sources, by name, in the order of the file."""
+@dataclass(frozen=True)
+class Catalog:
+    """The declared sources, by name, in the order of the file.
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    `incomplete`: disabled sources whose variables are not set, and what is missing.
+    """
 
-    sources: dict[str, SourceDeclaration] = Field(description="The declared sources, by name.")
-    path: Path = Field(description="The file they were read from.")
-    incomplete: dict[str, tuple[ConfigurationProblem, ...]] = Field(
-        default_factory=dict, description="Disabled sources whose variables are not set, and what is missing."
-    )
+    sources: dict[str, SourceDeclaration]
+    path: Path
+    incomplete: dict[str, tuple[ConfigurationProblem, ...]] = field(default_factory=dict)
 
     def with_timeout(self, default: timedelta) -> Catalog:
         """The same, with *default* as the timeout of the REST sources that declare none (`API_TIMEOUT_SECONDS`)."""
@@ -33,7 +31,7 @@ class Catalog(Declaration):
             else declared
             for name, declared in self.sources.items()
         }
-        return self.model_copy(update={"sources": sources})
+        return replace(self, sources=sources)
 
     def source(self, name: str) -> SourceDeclaration:
         """The declaration of *name*, ready to be used.
