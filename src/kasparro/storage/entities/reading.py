@@ -61,23 +61,39 @@ CROSS JOIN LATERAL (SELECT * FROM entity WHERE id = l.entity_id LIMIT 1) AS e
 
 IN_CONFLICT: Final = "id IN (SELECT entity_id FROM entity_link WHERE conflict IS NOT NULL)"
 
+OF_RECORD: Final = """
+id = (
+    SELECT l.entity_id FROM normalized_data AS n JOIN entity_link AS l ON l.source = n.source AND l.source_id = n.source_id
+    WHERE n.id = %(record_id)s
+)
+"""
+NAMED: Final = (
+    "SELECT entity_id::text FROM entity_link WHERE source = %(source)s AND source_id = %(source_id)s"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class EntityFilter:
     """Which entities that have records. `matched`: those with more than one; `conflicts`: those of records that led to several.
 
-    `after`: those behind the one with that id.
+    `after`: those behind the one with that id. `record_id`: the one of which that record of the dataset speaks.
     """
 
     matched: bool = False
     conflicts: bool = False
     after: str | None = None
+    record_id: int | None = None
 
     def select(self) -> str:
         conditions = [f"records > {int(self.matched)}"]
         conditions += [IN_CONFLICT] if self.conflicts else []
         conditions += ["id > %(after)s::uuid"] if self.after is not None else []
+        conditions += [OF_RECORD] if self.record_id is not None else []
         return f"SELECT * FROM entity WHERE {' AND '.join(conditions)} ORDER BY id LIMIT %(limit)s"
+
+    def values(self, limit: int) -> dict[str, Any]:
+        """Those of `select`."""
+        return {"limit": limit, "after": self.after, "record_id": self.record_id}
 
 
 ANY_ENTITY: Final = EntityFilter()
@@ -96,7 +112,7 @@ class Entities:
 
     async def page(self, limit: int, which: EntityFilter = ANY_ENTITY) -> list[EntityView]:
         """The first *limit* in the order of their ids, which is that in which they were made."""
-        values = {"limit": limit, "after": which.after, "offset": 0, "records": MOST_RECORDS}
+        values = {"offset": 0, "records": MOST_RECORDS, **which.values(limit)}
         return await self._rows(EntityView, VIEW.format(entities=which.select()), values)
 
     async def one(self, entity_id: str, limit: int = 100, offset: int = 0) -> EntityView | None:
@@ -109,14 +125,19 @@ class Entities:
 
     async def heads(self, limit: int, which: EntityFilter = ANY_ENTITY) -> list[Entity]:
         """As `page`, without their records."""
-        return await self._rows(
-            Entity, HEADS.format(entities=which.select()), {"limit": limit, "after": which.after}
-        )
+        return await self._rows(Entity, HEADS.format(entities=which.select()), which.values(limit))
 
     async def head(self, entity_id: str) -> Entity | None:
         """As `one`, without its records."""
         found = await self._rows(Entity, ONE_HEAD, {"id": entity_id}) if self.is_id(entity_id) else []
         return found[0] if found else None
+
+    async def of_record(self, source: str, source_id: str) -> str | None:
+        """The id of the entity that a record speaks of."""
+        async with self._database.driver_transaction() as connection:
+            found = await connection.execute(NAMED, {"source": source, "source_id": source_id})
+            row = await found.fetchone()
+        return row[0] if row else None
 
     async def living(self, entity_id: str) -> str | None:
         """The id of the entity that *entity_id* stands for."""
