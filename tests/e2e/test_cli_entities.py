@@ -31,7 +31,8 @@ def test_records_are_matched_and_an_operator_has_the_last_word(kasparro):
     kasparro.catalog(CATALOG.format(library=RULES))
     write(kasparro, "library.csv", "1,One,A,https://b.example/1", "2,Two,B,https://b.example/2")
     write(kasparro, "shop.csv", "x,ONE,a,", "y,Two,B,https://b.example/1")
-    kasparro.run("ingest")
+    kasparro.run("ingest", "library")
+    kasparro.run("ingest", "shop")  # where records disagree, the order decides which of them is in conflict
 
     (matched,) = kasparro.json("entities", "list", "--matched")
     (torn,) = kasparro.json("entities", "list", "--conflicts")
