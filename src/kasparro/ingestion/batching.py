@@ -156,7 +156,7 @@ async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> P
 
 
 class _Ahead(asyncio.Queue[Page | _End]):
-    """Pages that wait for their turn. Full when they are `PAGES_AHEAD` and have a haul's records: the next haul is there in time."""
+    """Pages that wait for their turn. Full when they are `PAGES_AHEAD` and come to a haul, so the next one is soon there."""
 
     def __init__(self, records: int) -> None:
         super().__init__()
