@@ -50,7 +50,7 @@ def identifier(declaration: SourceDeclaration) -> Identify:
     if isinstance(declaration, SingerSource):
         tapped = _of_tap(declaration)
         return lambda records, note=unnoted: [tapped(record, note) for record in records]
-    one = _one_by_one(declaration)
+    one = one_by_one(declaration)
     if not isinstance(declaration, CsvSource):
         return _by_pieces(declaration, one)
     many = _by_columns(declaration)
@@ -98,7 +98,7 @@ def _of_alike(
     return identify
 
 
-def _one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
+def one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
