@@ -166,3 +166,21 @@ def test_a_field_that_comes_twice_counts_as_it_does_alone():
 
     assert (first.external_id, second.external_id) == ("2", "3")
     assert first == alone
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        *(b'{"id":true}', b'{"id":null}', b'{"id":""}', b'{"id":"\\u0000"}', b'{"id":{}}', b'{"id":2.50}'),
+        *(b'{"id":"a|b"}', b'{"id":2,"more":[1.50]}', b"{}", b'{"more":1}', b'{"id":' + b"7" * 5000 + b"}"),
+    ],
+)
+def test_one_that_is_unlike_the_first_is_what_it_is_alone(second):
+    raw = [RawRecord(payload, HERE) for payload in (b'{"id":1}', second, b'{"id":3}')]
+    alone, noted, expected = identity.one_by_one(source()), set(), set()
+
+    found = identifier(source())(raw, noted.add)
+    assert found == [alone(record, expected.add) for record in raw]
+    assert noted == expected
+    batch = [one for one in found if isinstance(one, Keyed)]
+    assert list(map(seen, normaliser(source())(batch))) == list(map(seen, map(one_by_one(source()), batch)))
