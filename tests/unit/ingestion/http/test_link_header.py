@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kasparro.ingestion.http.link_header import link_target, links
@@ -53,7 +53,7 @@ def escape(text: str) -> str:
     st.lists(st.tuples(url_text, st.lists(relation, min_size=1, max_size=3), quoted), min_size=1, max_size=5),
     st.booleans(),
 )
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_was_written_is_read(written, title_first):
     parts = []
     for target, relations, title in written:
@@ -69,6 +69,6 @@ def test_no_header_is_too_strange(header):
 
 
 @pytest.mark.parametrize("part", [",", "<", '\\"', '"', "<>,", '<>;rel="', "<a>;;", "x,>", '"\\'])
-def test_a_header_of_megabytes_is_read_in_one_go(part):
-    """As many as a server may send: quadratic time would be hours."""
-    assert link_target(part * (4_000_000 // len(part)), "next") is None
+def test_a_header_of_a_megabyte_is_read_in_one_go(part):
+    """A server may send eight: quadratic time would be hours."""
+    assert link_target(part * (1_000_000 // len(part)), "next") is None

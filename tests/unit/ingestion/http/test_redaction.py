@@ -85,9 +85,9 @@ def test_secrets_that_come_later_are_learned_and_the_oldest_of_many_forgotten():
 
 
 @pytest.mark.parametrize("part", ["?", ";", "?a;", "&b", "http://", "?token"])
-def test_a_hostile_address_of_megabytes_is_looked_at_once(part):
-    """Eight thousand characters, which a next link may have, took twenty seconds; quadratic time would be days."""
-    text = part * (2_000_000 // len(part))
+def test_a_long_hostile_address_is_looked_at_once(part):
+    """Eight thousand characters, which a next link may have, took twenty seconds; quadratic time would be a day."""
+    text = part * (500_000 // len(part))
     assert Redactor([])(text) == text
 
 
