@@ -32,9 +32,7 @@ MOST: Final = 1_000
 MOST_HEADERS: Final = 20
 LONGEST: Final = 4_000
 """Bytes of a request that is remembered."""
-PARTICULAR: Final = frozenset(
-    {b"accept-encoding", b"content-length", b"expect", b"origin", b"range", b"x-request-id"}
-)
+PARTICULAR: Final = frozenset({b"content-length", b"expect", b"origin", b"range", b"x-request-id"})
 """Headers that other layers answer to, or that are different each time: requests with one go through all of them."""
 
 Words = tuple[object, ...]

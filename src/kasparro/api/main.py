@@ -198,7 +198,7 @@ def _middleware(settings: Settings, door: Door, metrics: Metrics, reader: Reader
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "HEAD", "POST"],
                 allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", "X-Request-ID"],
                 expose_headers=EXPOSED,
             )

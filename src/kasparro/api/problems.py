@@ -174,8 +174,16 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         code,
         DETAILS.get(error.status_code, error.detail),
         hint=hint,
-        headers=error.headers,
+        headers=_with_head(error.headers),
     )
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """`Allow` names HEAD wherever GET is allowed: no route knows of it (`head`)."""
+    allowed = (headers or {}).get("Allow", "").split(", ")
+    if headers is None or "GET" not in allowed or "HEAD" in allowed:
+        return headers
+    return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
 
 
 DETAILS: Final[Mapping[int, str]] = {

@@ -7,7 +7,7 @@ The routes and the short way past them (`short_way`) both ask it, so an answer i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +15,8 @@ from typing import Final
 
 from kasparro.api.answer import Answer
 from kasparro.api.answer_cache import AnswerCache, Kept
+from kasparro.api.codings import deflated, gzip_around
+from kasparro.api.compression import SMALLEST, aside
 from kasparro.api.exchange import Exchange
 from kasparro.api.headers import Header
 from kasparro.api.questions import Question, Questions
@@ -26,6 +28,7 @@ from kasparro.services.freshness import Freshness
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.versions import DatasetState, Versions
 
+GZIPPED: Final = (b"content-encoding", b"gzip")
 JSON: Final = (b"content-type", b"application/json")
 REVALIDATE: Final = (b"cache-control", b"private, no-cache")
 
@@ -54,14 +57,19 @@ class Reader:
             own += told
             if tags and (ANYTHING in tags or tag in tags):
                 return Answer(HTTPStatus.NOT_MODIFIED, own)
-            kept = self.cache.get(question.asked, stamp) or await self.cache.made(
-                question.asked, stamp, partial(self._shared_page, question, stamp)
+            kept = await self._kept(
+                exchange, question.asked, stamp, partial(self._shared_page, question, stamp)
             )
-        body = self._body(exchange, state, question.source, kept)
+        beginning = self._beginning(exchange, state, question.source, kept)
+        if exchange.accepts.gzip and question.kept and len(kept.after) >= SMALLEST:
+            body = gzip_around(beginning, kept.after, await self._deflated(question.asked, kept))
+            own.append(GZIPPED)
+        else:
+            body = beginning + kept.after
         own += (JSON, (b"link", question.link(kept.cursor)), (b"content-length", b"%d" % len(body)))
         return Answer(HTTPStatus.OK, own, body)
 
-    async def record(self, record_id: int, headers: Iterable[Header]) -> Answer:
+    async def record(self, record_id: int, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """One record. Raises `NotFound` and `StorageError`."""
         asked = b"record %d" % record_id
         state = await self.versions.current()
@@ -72,9 +80,10 @@ class Reader:
                 return Answer(HTTPStatus.NOT_MODIFIED, self._of_record(asked, state, source))
         kept = self.cache.peek(asked)
         current = state.stamp(kept.source) if kept else ""
-        found = self.cache.get(asked, current) or await self.cache.made(
-            asked, state.whole, partial(self._make_record, record_id, state)
-        )
+        found = self.cache.get(asked, current)
+        exchange.kept = found is not None
+        if found is None:
+            found = await self.cache.made(asked, state.whole, partial(self._make_record, record_id, state))
         own = self._of_record(asked, state, found.source or "")
         if ANYTHING in tags:
             return Answer(HTTPStatus.NOT_MODIFIED, own)
@@ -93,8 +102,8 @@ class Reader:
         tag = _record_tag(asked, state, source)
         return self._told(state, source) + validators(tag, state.changed_at(source))
 
-    def _body(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
-        """The answer of a page: what it says of itself around what is kept."""
+    def _beginning(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
+        """The answer of a page up to its records: what it says of itself, in what is kept."""
         stale = self.freshness.of(source, state)
         return b"".join(
             (
@@ -106,7 +115,6 @@ class Reader:
                 b"null" if stale is None else b"true" if stale else b"false",
                 kept.before,
                 b"%.3f" % exchange.milliseconds,
-                kept.after,
             )
         )
 
@@ -115,6 +123,23 @@ class Reader:
         if self.shared is not None:
             await self.shared.close()
         await self.versions.close()
+
+    async def _kept(
+        self, exchange: Exchange, asked: bytes, stamp: str, make: Callable[[], Awaitable[Kept]]
+    ) -> Kept:
+        kept = self.cache.get(asked, stamp)
+        exchange.kept = kept is not None
+        return kept or await self.cache.made(asked, stamp, make)
+
+    async def _deflated(self, asked: bytes, kept: Kept) -> bytes:
+        """The end of a page, packed once and kept like the page itself."""
+        name = b"deflated " + asked
+
+        async def make() -> Kept:
+            return Kept(kept.stamp, b"", await aside(deflated, kept.after))
+
+        packed = self.cache.found(name, kept.stamp) or await self.cache.made(name, kept.stamp, make)
+        return packed.after
 
     async def _shared_page(self, question: Question, stamp: str) -> Kept:
         """A page that another instance made, else one made here and shared."""

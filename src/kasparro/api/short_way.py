@@ -74,7 +74,7 @@ class ShortWay:
         if named is None or scope["query_string"] or int(named[1]) > INT64_MAX:
             return None
         scope["route"] = OF_RECORD
-        return self._reader.record(int(named[1]), scope["headers"])
+        return self._reader.record(int(named[1]), exchange_of(scope), scope["headers"])
 
     async def _page(self, scope: Connection) -> Response:
         question = self._reader.questions.read(scope["query_string"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from kasparro.core.database import Database
+from kasparro.core.database_time import METER
 from kasparro.core.errors import DatabaseUnavailable, StorageError
 
 QUESTION: Final = """
@@ -107,8 +109,10 @@ class Versions:
         waiter: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="dataset versions")
-        return await waiter
+            # A context of its own: it is nobody's request in particular.
+            self._asking = asyncio.create_task(self._ask(), name="dataset versions", context=Context())
+        with METER.get():
+            return await waiter
 
     async def identity(self) -> str:
         """What tells this database from all others. Raises `StorageError`."""
