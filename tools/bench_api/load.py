@@ -18,6 +18,9 @@ import uvloop
 
 END_OF_HEAD = b"\r\n\r\n"
 LENGTH = b"content-length:"
+CHUNKED = b"transfer-encoding: chunked"
+LAST_CHUNK = b"0\r\n\r\n"
+UNKNOWN = -1
 
 
 class Tally:
@@ -33,8 +36,7 @@ class Asking(asyncio.Protocol):
 
     def __init__(self, request: bytes, tally: Tally) -> None:
         self.request, self.tally = request, tally
-        self.left = self.asked = 0.0
-        self.head = b""
+        self.asked = 0.0
         self.over = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,29 +44,35 @@ class Asking(asyncio.Protocol):
         self.ask()
 
     def ask(self) -> None:
+        self.head = b""
+        self.left: int | None = None
+        """Bytes to come; below 0 while nobody knows, since the answer comes in chunks. None before the head is whole."""
         self.asked = time.perf_counter()
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        if self.left:
-            self.left -= len(data)
-        else:
+        if self.left is None:
             self.head += data
-            end = self.head.find(END_OF_HEAD)
-            if end < 0:
-                return
-            self.left = self._length(end) - (len(self.head) - end - len(END_OF_HEAD))
-            status = self.head[9:12].decode()
-            self.tally.statuses[status] = self.tally.statuses.get(status, 0) + 1
-            self.tally.size = self._length(end)
-            self.head = b""
-        if not self.left:
+            data = self._begun()
+        if self.left is None:
+            return
+        if self.left >= 0:
+            self.left -= len(data)
+        elif data.endswith(LAST_CHUNK):
+            self.left = 0
+        if self.left == 0:
             self._answered()
 
-    def _length(self, end: int) -> int:
-        head = self.head[:end].lower()
-        at = head.find(LENGTH)
-        return int(head[at + len(LENGTH) :].partition(b"\r")[0]) if at >= 0 else 0
+    def _begun(self) -> bytes:
+        """What has come of the body, once the head is whole."""
+        head, end, body = self.head.partition(END_OF_HEAD)
+        if end:
+            status, head = head[9:12].decode(), head.lower()
+            self.tally.statuses[status] = self.tally.statuses.get(status, 0) + 1
+            length = head.partition(LENGTH)[2].partition(b"\r")[0]
+            self.left = UNKNOWN if CHUNKED in head else int(length or 0)
+            self.tally.size = max(self.left, 0)
+        return body
 
     def _answered(self) -> None:
         now = time.perf_counter()
