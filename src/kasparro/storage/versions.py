@@ -106,13 +106,17 @@ class Versions:
 
     async def current(self) -> DatasetState:
         """The state of the dataset at some moment after this call. Raises `StorageError`."""
+        with METER.get():
+            return await self.ask()
+
+    def ask(self) -> asyncio.Future[DatasetState]:
+        """The same, to come."""
         waiter: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if self._asking is None:
             # A context of its own: it is nobody's request in particular.
             self._asking = asyncio.create_task(self._ask(), name="dataset versions", context=Context())
-        with METER.get():
-            return await waiter
+        return waiter
 
     async def identity(self) -> str:
         """What tells this database from all others. Raises `StorageError`."""
