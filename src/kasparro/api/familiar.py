@@ -25,7 +25,7 @@ from kasparro.api.headers import completed
 from kasparro.api.problems import internal_error, not_served
 from kasparro.api.questions import Question
 from kasparro.api.reader import Reader
-from kasparro.api.security import Door, refused
+from kasparro.api.security import Counted, Door, refused
 from kasparro.api.served import Served
 from kasparro.core import clock
 from kasparro.core.database_time import METER
@@ -51,6 +51,7 @@ class Known:
     accepts: Accepted
     question: Question
     tags: frozenset[bytes]
+    counted: Counted
     origin: Connection
 
 
@@ -72,7 +73,8 @@ class Familiar:
         accepts = exchange.accepts
         if accepts.best is None or accepts.gzip:  # the reader knows no other coding
             origin = {name: scope.get(name) for name in ("method", "scheme", "client")}
-            keep(Again(self, Known(exchange.caller, accepts, question, tags, origin)))
+            counted = self.door.counted(scope, exchange.caller)
+            keep(Again(self, Known(exchange.caller, accepts, question, tags, counted, origin)))
 
 
 class Again:
@@ -95,7 +97,7 @@ class Again:
         response: Response | None = None
         try:
             state = asked.result()
-            counted = familiar.door.count_again(known.origin, exchange)
+            counted = familiar.door.count_again(known.counted, exchange)
             if counted:
                 response = familiar.reader.at_once(known.question, known.tags, exchange, state)
         except Exception as error:  # noqa: BLE001  # the boundary of a request

@@ -80,15 +80,14 @@ class Door:
 
     async def count(self, scope: Connection, exchange: Exchange) -> None:
         """Count the request for its key, else for its address. Raises `RateLimited`."""
-        who = self._counted(scope, exchange.caller)
+        who = self.counted(scope, exchange.caller)
         if who.per_minute:
             who.refuse(exchange, await self.limiter.take(who.name, who.per_minute))
 
-    def count_again(self, scope: Connection, exchange: Exchange) -> bool:
-        """What a caller who was let in before has to pass, at once; False where counting takes a while. Raises `RateLimited`."""
+    def count_again(self, who: Counted, exchange: Exchange) -> bool:
+        """What those who were let in before have to pass, at once; False where counting takes a while. Raises `RateLimited`."""
         if exchange.caller.has_key:
-            self._refuse_blocked(network_of(address_of(scope)))
-        who = self._counted(scope, exchange.caller)
+            self._refuse_blocked(who.network)
         if not who.per_minute:
             return True
         standing = self.limiter.take_here(who.name, who.per_minute)
@@ -96,10 +95,12 @@ class Door:
             who.refuse(exchange, standing)
         return standing is not None
 
-    def _counted(self, scope: Connection, caller: Caller) -> Counted:
+    def counted(self, scope: Connection, caller: Caller) -> Counted:
+        network = network_of(address_of(scope))
         policy = "key" if caller.name else "address"
-        name = caller.name or network_of(address_of(scope))
-        return Counted(policy, f"{policy}:{name}", caller.per_minute or self.per_minute)
+        return Counted(
+            network, policy, f"{policy}:{caller.name or network}", caller.per_minute or self.per_minute
+        )
 
     def _refuse_blocked(self, network: str) -> None:
         if seconds := self.failures.blocked(network):
@@ -110,6 +111,7 @@ class Door:
 class Counted:
     """For whom a request is counted, and how many there may be in a minute; 0: any number."""
 
+    network: str
     policy: str
     name: str
     per_minute: int

@@ -66,8 +66,8 @@ def whole(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> b
     if not FRAMING.isdisjoint(named):
         return None
     length = named.get(b"content-length", b"0" if status in NO_BODY else b"")
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join((STATUS_LINE[status], *lines))
+    lines = b"\r\n".join([b": ".join(header) for header in headers])
+    head = b"".join((STATUS_LINE[status], lines, b"\r\n"))
     if length != b"%d" % len(body) or not _sound(head, len(headers) + 1):
         return None
     return b"".join((head, b"\r\n", body))
