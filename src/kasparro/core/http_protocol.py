@@ -158,13 +158,10 @@ class Connection(HttpToolsProtocol):
         return self.porter.memory.get(self._words(data))
 
     def _may_come_again(self, data: bytes) -> bool:
-        """Whether *data*, which was one message, is a request by itself whose connection stays open."""
-        return (
-            len(data) <= LONGEST
-            and self.remembers
-            and self.cycle.scope is self.scope
-            and self.cycle.keep_alive
-        )
+        """Whether *data*, which was one message, is a request without a body whose connection stays open."""
+        cycle = self.cycle
+        by_itself = cycle.scope is self.scope and cycle.keep_alive and not cycle.body
+        return by_itself and self.remembers and len(data) <= LONGEST
 
     def _answer_again(self, answerer: Answerer) -> None:
         self._unset_keepalive_if_required()
