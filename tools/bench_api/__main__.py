@@ -37,7 +37,7 @@ def main() -> None:
             folder = Path(name) / "api"
             folder.mkdir()
             tell(f"ingesting {options.rows:,} rows")
-            rows.prepare(folder, url, options.rows)
+            rows.prepare(folder, url, options.rows, options.more)
             with questions(folder, url, peers=options.peers) as asked:
                 race = raced(asked, options.runs, options.seconds)
                 print(f"\n{race_table(race)}", flush=True)
@@ -58,6 +58,12 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-api", description="Measure the API on this machine")
     add = parser.add_argument
     add("--rows", type=at_least(FEWEST), default=1_000_000, help="records that are served (1000000)")
+    add(
+        "--more",
+        type=at_least(FEWEST),
+        default=300_000,
+        help="records of the load that goes on while we ask (300000)",
+    )
     add("--runs", type=at_least(1), default=5, help="rounds that are counted (5)")
     add("--seconds", type=float, default=3.0, help="how long each question is asked in a round (3)")
     add("--peers", action="store_true", help="other servers of the same rows, too: PostGraphile, Datasette")
@@ -77,7 +83,7 @@ def raced(asked: Sequence[Question], runs: int, seconds: float) -> Race:
     for number in range(runs + 1):
         at = number % len(asked)
         for one in [*asked[at:], *asked[:at]]:
-            measured = ask(one, seconds if number else 1.0)
+            measured = ask(one, seconds if number else min(seconds, 1.0))
             tell(f"round {number}/{runs}  {one.name}: {measured.per_second:,.0f}/s")
             if number:
                 found[one.name].append(measured)

@@ -44,7 +44,7 @@ class Asking(asyncio.Protocol):
         self.ask()
 
     def ask(self) -> None:
-        self.head = b""
+        self.head = self.tail = b""
         self.left: int | None = None
         """Bytes to come; below 0 while nobody knows, since the answer comes in chunks. None before the head is whole."""
         self.asked = time.perf_counter()
@@ -58,8 +58,9 @@ class Asking(asyncio.Protocol):
             return
         if self.left >= 0:
             self.left -= len(data)
-        elif data.endswith(LAST_CHUNK):
-            self.left = 0
+        else:
+            self.tail = (self.tail + data)[-len(LAST_CHUNK) :]
+            self.left = 0 if self.tail == LAST_CHUNK else UNKNOWN
         if self.left == 0:
             self._answered()
 

@@ -16,8 +16,9 @@ import psycopg
 from bench.processes import inherited
 
 from bench_api.asking import ask
-from bench_api.contestants import AUTH, Question, answer, http
+from bench_api.contestants import AUTH, LIMITS, Question, answer, http
 from bench_api.servers import Running
+from bench_api.statement import by_pgbench
 
 Figures = dict[str, float]
 
@@ -30,6 +31,9 @@ CONNECTIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE application_na
 
 def probes(folder: Path, url: str, server: Running, rows: int, seconds: float) -> Iterator[tuple[str, float]]:
     """Of a *server* that keeps no answers."""
+    for limit in LIMITS:
+        if (rate := by_pgbench(folder, url, limit, seconds)) is not None:
+            yield f"the statement of query-{limit} by pgbench, a second", rate
     yield from _pages(server, rows, seconds).items()
     yield from _search(folder, server, seconds).items()
     yield from _export(server).items()
@@ -82,13 +86,18 @@ def _export(server: Running) -> Figures:
 
 
 def _streams(url: str, server: Running) -> Figures:
-    _stream(server).close()  # what the first of them makes open stays so, at rest
+    _open_and_close(server)  # what the first of them make open stays so, at rest
     before = _connections(url)
     opened = [_stream(server) for _ in range(STREAMS)]
     during = _connections(url)
     for one in opened:
         one.close()
     return {f"connections that {STREAMS} idle streams hold": float(during - before)}
+
+
+def _open_and_close(server: Running) -> None:
+    for one in [_stream(server) for _ in range(STREAMS)]:
+        one.close()
 
 
 def _stream(server: Running) -> socket.socket:

@@ -12,9 +12,6 @@ import psycopg
 from bench import product
 from bench.generated import COLUMNS, generated
 
-MORE: Final = 300_000
-"""Rows of the load that goes on while we are asked: it takes longer than we ask."""
-
 SOURCE: Final = """  {name}:
     type: csv
     path: {name}.csv
@@ -25,10 +22,10 @@ SOURCE: Final = """  {name}:
 FIELDS: Final = ("title", "description", "content", "author", "published_at", "url", "category")
 
 
-def prepare(folder: Path, url: str, rows: int) -> None:
-    """Fill the database at *url* with *rows* records of the source `records`; `more` is declared and not loaded."""
+def prepare(folder: Path, url: str, rows: int, more: int) -> None:
+    """Fill the database at *url* with *rows* records of the source `records`. `more`: another, not loaded yet."""
     write(folder / "records.csv", generated(rows))
-    write(folder / "more.csv", generated(MORE, start=rows))
+    write(folder / "more.csv", generated(more, start=rows))
     sources = SOURCE.format(name="records", search="true") + SOURCE.format(name="more", search="false")
     (folder / "kasparro.yaml").write_text(f"sources:\n{sources}")
     product.ingest(folder, url, {"inserted": rows}, "records")
