@@ -21,6 +21,7 @@ from kasparro.storage.changes import Changes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.drift import DriftLedger
+from kasparro.storage.entities.reading import Entities
 from kasparro.storage.exports import Exports
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.jobs import JobQueue
@@ -49,6 +50,7 @@ class Runtime:
     history: RunHistory
     checkpoints: Checkpoints
     drift: DriftLedger
+    entities: Entities
     jobs: JobQueue
     limits: PostgresLimits
 
@@ -82,6 +84,7 @@ async def open_runtime(
             history=RunHistory(database, settings.etl_lease_seconds),
             checkpoints=Checkpoints(database),
             drift=DriftLedger(database),
+            entities=Entities(database),
             jobs=jobs,
             limits=PostgresLimits(database),
         )

@@ -4,7 +4,8 @@ I1 the dataset is what the oracle says, keys and versions · I2 what lies before
 each batch and run · I4 every run ends, and says how · I5 checkpoints only advance · I6 nothing is written with an old
 lease · I7 no reader sees a part of a batch · I8 rejects keep payload, place and reason, and are counted once a
 sighting · I11 who changes nothing writes nothing · I12 nothing is left behind · I13 a difference in shape is in the ledger,
-once, exactly when the batch that shows it is committed.
+once, exactly when the batch that shows it is committed · I14 each record of the dataset is linked to one entity, its own, and what is
+counted of entities and keys is what is linked.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def check_instant(url: str, oracle: Oracle) -> None:
         check_rejects(connection, oracle, batches)
         check_successes(connection, oracle)
         check_drift(connection, oracle, batches)
+        check_entities(connection)
 
 
 def check_end(url: str, oracle: Oracle) -> None:
@@ -190,6 +192,30 @@ def check_drift(connection: psycopg.Connection[Any], oracle: Oracle, batches: li
             break
         count += batch.processed
     hold("I13", found == should, f"in the drift ledger: {found}, should be {should}")
+
+
+def check_entities(connection: psycopg.Connection[Any]) -> None:
+    dataset = connection.execute("SELECT source_id FROM normalized_data ORDER BY 1").fetchall()
+    linked = connection.execute("SELECT source_id FROM entity_link ORDER BY 1").fetchall()
+    hold(
+        "I14",
+        linked == dataset,
+        f"linked and not in the dataset, or the other way round: {set(linked) ^ set(dataset)}",
+    )
+    links = connection.execute("SELECT entity_id, keys FROM entity_link ORDER BY 1").fetchall()
+    living = connection.execute(
+        "SELECT id FROM entity WHERE records = 1 AND merged_into IS NULL ORDER BY 1"
+    ).fetchall()
+    hold(
+        "I14",
+        [entity for entity, _ in links] == [row[0] for row in living],
+        "an entity is lost, shared or miscounted",
+    )
+    others = connection.execute("SELECT count(*) FROM entity WHERE records <> 1").fetchone()
+    hold("I14", others == (0,), f"{others} entities are nobody's")
+    keys = connection.execute("SELECT entity_id, key FROM entity_key WHERE records = 1 ORDER BY 1").fetchall()
+    every = connection.execute("SELECT count(*) FROM entity_key").fetchone()
+    hold("I14", keys == links and every == (len(links),), "keys are not those of the records")
 
 
 def check_runs(connection: psycopg.Connection[Any]) -> None:

@@ -19,6 +19,7 @@ from kasparro.core.errors import DatabaseUnavailable
 from kasparro.storage import drift, leases, ledger, raw_archive, writes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.commit_order import CommitOrder
+from kasparro.storage.entities import linking
 from kasparro.storage.ingest_store import PostgresIngestStore, PostgresSession
 
 STEPS: dict[str, tuple[Any, str]] = {
@@ -41,6 +42,9 @@ STEPS: dict[str, tuple[Any, str]] = {
     "turn": (CommitOrder, "turn"),
     "move_checkpoint": (writes, "move_checkpoint"),
     "drift": (drift, "write"),
+    "link": (linking, "link"),
+    "link_records": (linking, "_count_records"),
+    "link_keys": (linking, "_count_keys"),
     "count": (ledger, "count"),
     "renew": (leases, "renew"),
     "end_run": (ledger, "end_run"),

@@ -1,4 +1,4 @@
-"""Seventeen broken loaders: each a small patch that a victim applies to itself before it runs.
+"""Eighteen broken loaders: each a small patch that a victim applies to itself before it runs.
 
 Every one of them is a mistake somebody has shipped. `breaks` is the invariant that must be found broken, in the scenario of
 `test_mutants` that goes with it; without the patch the same scenario passes.
@@ -22,6 +22,7 @@ from kasparro.ingestion.ports import Source
 from kasparro.schemas.drift import NO_DRIFT
 from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
 from kasparro.storage import drift, leases, ledger, writes
+from kasparro.storage.entities import linking
 from kasparro.storage.ingest_store import PostgresSession
 
 ONLY_THE_CURSOR: Final = (
@@ -172,6 +173,18 @@ def drift_apart(_: float) -> None:
     PostgresSession._commit = commit
 
 
+def links_apart(_: float) -> None:
+    """Links the records of a batch once it is committed."""
+
+    async def commit(self: PostgresSession, place: Place, batch: Batch, version: int | None) -> RunCounters:
+        counters = await real_commit(self, place, replace(batch, matchable=()), version)
+        async with self._database.driver_transaction() as connection:
+            await linking.link(connection, self._lease.source, batch.matchable)
+        return counters
+
+    PostgresSession._commit = commit
+
+
 def no_dedup(_: float) -> None:
     """Writes a record as often as it comes in one batch."""
 
@@ -231,6 +244,7 @@ MUTANTS: Final = {
     "M15": Mutant("a page that was cut off is the end", ("I1", "I3")),
     "M16": Mutant("a run succeeds before its last batch is in", ("I4",), succeeded_too_early),
     "M17": Mutant("differences in shape in a transaction of their own", ("I13",), drift_apart),
+    "M18": Mutant("entities in a transaction of their own", ("I14",), links_apart),
 }
 
 

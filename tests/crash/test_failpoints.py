@@ -23,11 +23,20 @@ IN_EVERY_BATCH = (
     "copy_raw",
     "turn",
     "advance",
+    "link",
     "write_progress",
     "move_checkpoint",
     "count",
 )
-IN_MOST_BATCHES = ("copy_dataset", "upsert_dataset", "upsert_raw", "quarantine", "resolve")
+IN_MOST_BATCHES = (
+    "link_records",
+    "link_keys",
+    "copy_dataset",
+    "upsert_dataset",
+    "upsert_raw",
+    "quarantine",
+    "resolve",
+)
 
 
 def points(action: Action, nths: tuple[int, ...]) -> list[Failpoint]:

@@ -1,4 +1,4 @@
-"""Does the suite see anything? Seventeen broken loaders, each in the scenario that must find it, and the product in the same one."""
+"""Does the suite see anything? Eighteen broken loaders, each in the scenario that must find it, and the product in the same one."""
 
 from __future__ import annotations
 
@@ -138,6 +138,7 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
     "M15": ("api", page_cut_off),
     "M16": ("csv", killed_at(Failpoint("copy_raw", "before", 6))),
     "M17": ("api", killed_at(Failpoint("copy_raw", "before", 2))),
+    "M18": ("csv", killed_at(Failpoint("link", "before", 2))),
 }
 
 
@@ -261,9 +262,9 @@ async def test_acknowledging_what_is_committed_loses_nothing_m11(bare_scene):
 # That all of them are there
 
 
-def test_there_are_seventeen_and_each_is_tried():
+def test_there_are_eighteen_and_each_is_tried():
     assert set(MUTANTS) == set(SCENARIOS) | {"M9", "M11"}
-    assert len(MUTANTS) == 17
+    assert len(MUTANTS) == 18
 
 
 async def test_a_reader_that_looks_on_finds_the_checkpoint_ahead_of_the_data(scenes):

@@ -68,7 +68,9 @@ SLICES = {
     "rate_limit": {"concurrency": 2},
     "retry": QUICKLY,
 }
-COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL}
+ENTITY = {"match": [["title", "published_at"]]}
+"""No two records agree in it: each has a title of its own, in each of its versions."""
+COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL, "entity": ENTITY}
 
 
 @dataclass(frozen=True)

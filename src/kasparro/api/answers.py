@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from kasparro.schemas.data import CheckpointView, Health, RunRequestAccepted, RunSummary, SourceView
 from kasparro.schemas.drift import DriftView
+from kasparro.schemas.entities import EntityView
 
 
 class ServiceIndex(BaseModel):
@@ -48,6 +49,17 @@ class DriftList(BaseModel):
     offset: int
     has_more: bool = Field(description="There are older ones")
     drifts: list[DriftView]
+
+
+class EntityList(BaseModel):
+    """Entities in the order in which they were made."""
+
+    request_id: str
+    limit: int
+    next_after: str | None = Field(
+        description="What to give as `after` for the next ones; null: there are none"
+    )
+    entities: list[EntityView]
 
 
 class SourceList(BaseModel):

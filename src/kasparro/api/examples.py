@@ -61,6 +61,37 @@ UNHEALTHY: Final = HEALTH | {
     "detail": "database_unavailable",
 }
 
+ENTITY: Final[dict[str, Any]] = {
+    "id": "019dbd5c-5f1e-7a3c-9b1d-2f0a6c1e8d47",
+    "created_at": "2026-11-23T04:50:09.823190Z",
+    "record_count": 2,
+    "records": [
+        {
+            "source": "airports",
+            "source_id": "06C",
+            "record_id": 1,
+            "title": "Schaumburg Regional",
+            "url": "https://www.example.org/airports/06C",
+            "method": "first",
+            "confidence": 1.0,
+            "decided_by": "rule",
+            "decided_at": "2026-11-23T04:50:09.823190Z",
+            "conflict": None,
+        },
+        {
+            "source": "registry",
+            "source_id": "K06C",
+            "record_id": 1451,
+            "title": "Schaumburg Rgnl",
+            "url": "https://www.example.org/airports/06C/",
+            "method": "url",
+            "confidence": 0.95,
+            "decided_by": "rule",
+            "decided_at": "2026-11-23T04:51:12.101832Z",
+            "conflict": None,
+        },
+    ],
+}
 CHANGES: Final[dict[str, Any]] = {
     "request_id": REQUEST_ID,
     "next_since": "ZkKcJ0x1",
@@ -196,6 +227,13 @@ ANSWERS: Final[dict[str, Any]] = {
             }
         ],
     },
+    "list_entities": {
+        "request_id": REQUEST_ID,
+        "limit": 10,
+        "next_after": None,
+        "entities": [ENTITY],
+    },
+    "get_entity": ENTITY,
     "list_sources": {
         "sources": [
             {
@@ -226,5 +264,9 @@ PARAMETERS: Final[dict[str, Any]] = {
     "status": "success",
     "run_id": RUN["run_id"],
     "id": 3,
+    "entity_id": ENTITY["id"],
+    "after": ENTITY["id"],
+    "matched": True,
+    "conflicts": False,
 }
 """By name."""

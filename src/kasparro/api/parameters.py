@@ -6,7 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import Path, Query, Request, params
@@ -33,7 +33,15 @@ def _digits(value: object) -> object:
     return value
 
 
+def _flag(value: object) -> object:
+    """Pydantic would take `yes`, `1` and `T` as well."""
+    if isinstance(value, str) and value not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return value
+
+
 DIGITS: Final = BeforeValidator(_digits)
+FLAG: Final = BeforeValidator(_flag, json_schema_input_type=Literal[True, False])
 Limit = Annotated[int, Query(ge=1, le=100, description="Most items in the answer"), DIGITS]
 Offset = Annotated[int, Query(ge=0, le=INT64_MAX, description="Items to leave out at the beginning"), DIGITS]
 RecordId = Annotated[int, Path(ge=1, le=INT64_MAX, description="The dataset's own id of a record"), DIGITS]

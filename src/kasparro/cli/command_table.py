@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "limits": "How the limits of the sources stand: budgets used, rests asked for, failures in a row.",
     "runs": "The history of runs.",
     "drift": "How the shapes of records have changed, and accepting it.",
+    "entities": "The things that records speak of, and deciding which speaks of which.",
     "checkpoints": "Where each source stands.",
     "normalize": "Normalise stored raw records again under today's mapping, fetching nothing.",
     "keys": "Keys of the API that are kept in the database.",

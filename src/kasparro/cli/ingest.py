@@ -22,6 +22,7 @@ from kasparro.core.database import database_url
 from kasparro.core.errors import ConfigurationError, StorageError
 from kasparro.runtime import Runtime
 from kasparro.schemas.ingest import NoticeCode, RunReport
+from kasparro.services.ingestion import Request
 from kasparro.storage.diagnostics import Diagnostics
 
 app = typer.Typer(add_completion=False)
@@ -48,6 +49,12 @@ def ingest(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="With --dry-run: the most records of each source.")
     ] = None,
+    allow: Annotated[
+        bool,
+        typer.Option(
+            "--allow-deletions", help="Let a source with snapshot: true lose more than half of its records."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Ingest sources now, in the foreground.
@@ -66,7 +73,7 @@ def ingest(
         raise typer.Exit(_dry(settings, DryRuns(settings, catalog, declared, full, limit), as_json=as_json))
 
     async def work(stop: Stop) -> int:
-        return await _ingest(settings, url, names, stop, Options(full, force, as_json))
+        return await _ingest(settings, url, names, stop, Options(full, force, allow, as_json))
 
     with database_url(settings) as url:
         raise typer.Exit(run_stoppable(work, Second.CANCEL))
@@ -76,6 +83,7 @@ def ingest(
 class Options:
     full: bool
     force: bool
+    allow_deletions: bool
     as_json: bool
 
 
@@ -90,9 +98,14 @@ async def _ingest(settings: Settings, url: str, names: Sequence[str], stop: Stop
         with progress(names) as observe:
 
             async def run(source: str) -> RunReport:
-                return await runtime.ingestion.ingest(
-                    source, full=options.full, force=options.force, observe=observe, stop=stop.event
+                request = Request(
+                    full=options.full,
+                    force=options.force,
+                    observe=observe,
+                    stop=stop.event,
+                    allow_deletions=options.allow_deletions,
                 )
+                return await runtime.ingestion.ingest_as(source, request)
 
             ended = await run_each(names, run, stop.event, runtime.catalog.needs)
         await show(runtime, ended, as_json=options.as_json)

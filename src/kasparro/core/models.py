@@ -128,7 +128,6 @@ class NormalizedData(Base):
     source_id: Mapped[str] = mapped_column(String(255))
     data: Mapped[dict[str, Any]]
     version: Mapped[int] = mapped_column(BigInteger)
-    entity_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("entity.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
@@ -330,9 +329,12 @@ class Entity(Base):
     """A thing that one or more sources speak of. The id (UUIDv7) is ours and never changes."""
 
     __tablename__ = "entity"
+    __table_args__ = (CheckConstraint("merged_into IS NULL OR records = 0", name="records"),)
 
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    records: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    merged_into: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("entity.id"))
 
 
 class EntityLink(Base):
@@ -342,17 +344,31 @@ class EntityLink(Base):
     __table_args__ = (
         UniqueConstraint("source", "source_id"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+        CheckConstraint("decided_by IN ('rule', 'operator')", name="decided_by"),
         Index(None, "entity_id"),
+        Index("entity_link_conflict_idx", "entity_id", postgresql_where=text("conflict IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     entity_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("entity.id"))
     source: Mapped[str] = mapped_column(String(50))
     source_id: Mapped[str] = mapped_column(String(255))
-    method: Mapped[str] = mapped_column(String(40))
+    method: Mapped[str] = mapped_column(Text)
     confidence: Mapped[float]
     decided_by: Mapped[str] = mapped_column(Text)
     decided_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    keys: Mapped[bytes] = mapped_column(LargeBinary)
+    conflict: Mapped[dict[str, Any] | None]
+
+
+class EntityKey(Base):
+    """So many records of that entity have this match key. Records in conflict do not count."""
+
+    __tablename__ = "entity_key"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    entity_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    records: Mapped[int] = mapped_column(BigInteger)
 
 
 class ApiKey(Base):

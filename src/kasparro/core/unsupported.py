@@ -6,20 +6,12 @@ It looks at what was written, not at the models, so that a source with other fau
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from kasparro.core.yaml_tree import Place
-
-_TRUE: Final = frozenset({"true", "yes", "on", "1", "t", "y"})
-_PRESENT: Final = {
-    "entity": "matching records of different sources",
-}
 
 
 def unsupported(source: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What *source* asks for that is not supported yet."""
     if source.get("type") == "stream":
         yield ("type",), "stream"
-    if str(source.get("snapshot")).lower() in _TRUE:
-        yield ("snapshot",), "snapshot: true"
-    yield from (((key,), what) for key, what in _PRESENT.items() if source.get(key))

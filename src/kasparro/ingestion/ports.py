@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kasparro.schemas.ingest import (
+    Absence,
     Batch,
     Cursor,
     Keyed,
+    Notice,
     Page,
     ParentRecord,
     Place,
@@ -80,6 +82,32 @@ class IngestSession(Protocol):
         ...
 
 
+class RunSession(IngestSession, Protocol):
+    """The same for a fetch that may delete what it does not show: a source with `snapshot`."""
+
+    async def begin_snapshot(self, *, anew: bool) -> bool:
+        """From now on keep which records are there; called after `resume`. Say whether the fetch has to begin from the beginning:
+        it does where it is to begin *anew*, and where the last one saw the end.
+        """
+        ...
+
+    async def absence(self) -> Absence:
+        """What the fetch, now at its end, has not shown."""
+        ...
+
+    async def delete_absent(self, after: str) -> str | None:
+        """Delete what is absent of the next stored keys behind *after*, in one transaction; the last of these keys, or `None`."""
+        ...
+
+    async def withhold(self, notice: Notice) -> None:
+        """Say in the ledger why nothing was deleted; the run ends partial."""
+        ...
+
+    async def forget_seen(self) -> None:
+        """The marks of what was seen have served."""
+        ...
+
+
 class IngestStore(Protocol):
     """Hands out sessions: one writer per source, enforced by the database."""
 
@@ -91,7 +119,7 @@ class IngestStore(Protocol):
         details: Mapping[str, Any],
         stop: asyncio.Event | None = None,
         search: str | None = None,
-    ) -> AbstractAsyncContextManager[IngestSession]:
+    ) -> AbstractAsyncContextManager[RunSession]:
         """Take the lease of *source* and open run *run_id*. Raises `LeaseHeld` when somebody else has it.
 
         Setting *stop* ends every wait for the database. *search* is the language in which the records can be searched.

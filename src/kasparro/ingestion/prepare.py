@@ -12,6 +12,7 @@ from kasparro.ingestion.drift.watch import DriftWatch, Watched
 from kasparro.ingestion.identity import Identify, identifier
 from kasparro.ingestion.incremental.lateness import NoticeLate, lateness
 from kasparro.ingestion.incremental.version import ReadVersion, is_older, version_reader
+from kasparro.ingestion.matching import Match, matcher
 from kasparro.ingestion.normalise import Normalise, normaliser, reject
 from kasparro.ingestion.values import Unfit
 from kasparro.schemas.ingest import (
@@ -36,6 +37,7 @@ class Recipe:
     normalise: Normalise
     late: NoticeLate
     watch: DriftWatch
+    match: Match
     version: ReadVersion | None = None
 
     @classmethod
@@ -45,7 +47,7 @@ class Recipe:
         if declared is not None and read is not None and declared.nulls == "reject":
             normalise = _rejecting(normalise, _without_version(read, declared.field))
         late, watch = lateness(declaration, read), DriftWatch(declaration)
-        return cls(identifier(declaration), normalise, late, watch, read)
+        return cls(identifier(declaration), normalise, late, watch, matcher(declaration), read)
 
     def following(self, shape: bytes | None) -> Self:
         """The same for an attempt that begins with the accepted *shape* as it is stored."""
@@ -153,6 +155,8 @@ def prepare(recipe: Recipe, haul: Haul, identified: Identified, stored: Stored) 
         notices=[*_notices(recipe, haul, new, tally), *identified.watched.notices],
         mark=haul.mark,
         drift=identified.watched.step,
+        seen=identified.keys,
+        matchable=recipe.match([*new, *tally.changed]),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from kasparro.core.errors import RunInterrupted
@@ -42,7 +43,8 @@ async def replay(job: Job, session: IngestSession, archive: RawArchive, recipe: 
         outcomes = await asyncio.to_thread(recipe.normalise, [keyed for _, keyed in rows])
         landed = [outcome for outcome in outcomes if isinstance(outcome, Landed)]
         differing = await archive.differing(job.name, landed)
-        counters = await session.commit(session.next_place(), replayed(rows, outcomes, differing))
+        batch = replace(replayed(rows, outcomes, differing), matchable=recipe.match(landed))
+        counters = await session.commit(session.next_place(), batch)
         job.observe(BatchCommitted(job.name, job.run_id, counters))
         if job.stop.is_set():
             raise RunInterrupted

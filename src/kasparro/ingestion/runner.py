@@ -33,8 +33,9 @@ from kasparro.core.errors import (
 )
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Pace, hauls
+from kasparro.ingestion.deleting import delete_absent
 from kasparro.ingestion.lanes import Lanes
-from kasparro.ingestion.ports import IngestSession, IngestStore, Source
+from kasparro.ingestion.ports import IngestSession, IngestStore, RunSession, Source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.run_thread import run_thread
 from kasparro.schemas.events import (
@@ -79,6 +80,7 @@ class Job:
     source: Source
     pace: Pace
     full: bool = False
+    allow_deletions: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
     observe: Observer = unobserved
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,7 +120,7 @@ async def run_etl_with_backoff(job: Job, store: IngestStore, sleep: Sleep = asyn
 
 
 async def run_under_lease(
-    job: Job, store: IngestStore, work: Callable[[IngestSession], Awaitable[None]]
+    job: Job, store: IngestStore, work: Callable[[RunSession], Awaitable[None]]
 ) -> RunReport:
     """Do *work* as a run: take the lease, open the run, close it however the work ends."""
     started = monotonic()
@@ -155,11 +157,10 @@ async def failure(work: Awaitable[None], session: IngestSession) -> KasparroErro
     return None
 
 
-async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Sleep) -> None:
+async def attempts(job: Job, session: RunSession, recipe: Recipe, sleep: Sleep) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            after = await start(job, session, first=attempt == 1)
-            return await run_etl(job, session, recipe.following(session.shape()), after)
+            return await fetch(job, session, recipe, first=attempt == 1)
         except TRANSIENT as error:
             wait = backoff(attempt, error)
             if attempt == ATTEMPTS or wait > LONGEST_WAIT or was_tried_enough(error):
@@ -176,10 +177,21 @@ async def attempts(job: Job, session: IngestSession, recipe: Recipe, sleep: Slee
     return None
 
 
-async def start(job: Job, session: IngestSession, *, first: bool) -> Cursor | None:
+async def fetch(job: Job, session: RunSession, recipe: Recipe, *, first: bool) -> None:
+    """One attempt: everything there is, and what is no more."""
+    after = await start(job, session, first=first)
+    await run_etl(job, session, recipe.following(session.shape()), after)
+    if job.declaration.snapshot:
+        told = partial(tell, job, set())
+        await delete_absent(job.name, session, job.stop, told, allowed=job.allow_deletions)
+
+
+async def start(job: Job, session: RunSession, *, first: bool) -> Cursor | None:
     """Where this attempt begins. A full run ignores the checkpoint it finds, not the one it has made itself."""
     found = await session.resume()  # always: it also tells the session which dataset version it goes on from
     after = None if job.full and first else found
+    if job.declaration.snapshot and await session.begin_snapshot(anew=after is None):
+        after = None
     job.observe(RunStarted(job.name, job.run_id, resumed=after is not None))
     return after
 

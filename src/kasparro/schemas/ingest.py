@@ -22,6 +22,7 @@ import msgspec
 
 from kasparro.core import etl_config
 from kasparro.schemas.drift import NO_DRIFT, ShapeStep
+from kasparro.schemas.matching import Matchable
 
 SourceName = etl_config.SourceName
 RunId = NewType("RunId", str)
@@ -143,6 +144,9 @@ class NoticeCode(StrEnum):
     PARENT_GONE = "parent_gone"
     PARENT_UNUSABLE = "parent_unusable"
     SCHEMA_DRIFT = "schema_drift"
+    RECORDS_DELETED = "records_deleted"
+    DELETIONS_WITHHELD = "deletions_withheld"
+    ENTITY_CONFLICT = "entity_conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +263,9 @@ class Batch:
 
     `new` records were never stored, `changed` ones were. `rejects` go to quarantine. `cursor` resumes after this batch;
     `complete` says that nothing is left to fetch. `notices` go into the run's metadata. `mark`: up to where an
-    incremental source is fetched after it. `drift`: how its records differ in shape from those before. A `replay` adds
+    incremental source is fetched after it. `drift`: how its records differ in shape from those before. `matchable`: what
+    is to be linked to entities, of a source that declares rules for it. `seen`: the keys of all its records, whatever
+    became of them. A `replay` adds
     nothing to the raw tables and leaves the checkpoint where it is.
     """
 
@@ -274,6 +280,8 @@ class Batch:
     notices: Sequence[Notice] = ()
     mark: datetime | None = None
     drift: ShapeStep = NO_DRIFT
+    seen: frozenset[str] = frozenset()
+    matchable: Sequence[Matchable] = ()
 
     @property
     def changes(self) -> bool:
@@ -281,6 +289,19 @@ class Batch:
         return any(item.data is not None for item in self.new) or any(
             item.data is not None for item in self.changed
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What is stored and was not seen by a fetch: *records*, so many of them *in_dataset*, of so many *stored* there.
+
+    `fault` says why the fetch proves nothing absent, if so; then nothing was counted.
+    """
+
+    records: int = 0
+    in_dataset: int = 0
+    stored: int = 0
+    fault: str | None = None
 
 
 class Trigger(StrEnum):

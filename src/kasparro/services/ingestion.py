@@ -52,7 +52,7 @@ class Request:
     """How a run is asked for. Setting `stop` ends it after the batch in hand, with a resumable checkpoint.
 
     `force` asks the source although it asked for a rest, or is left alone because it failed; what is declared of its rate and
-    budget holds all the same.
+    budget holds all the same. `allow_deletions` deletes what a `snapshot` source no longer has, however much that is.
     """
 
     run_id: RunId | None = None
@@ -61,6 +61,7 @@ class Request:
     trigger: Trigger = Trigger.CLI
     observe: Observer = unobserved
     stop: asyncio.Event | None = None
+    allow_deletions: bool = False
 
 
 DEFAULT = Request()
@@ -101,8 +102,11 @@ class DataIngestionService:
 
         Raises `LeaseHeld` when another process is ingesting it, `ConfigurationError` when it is not declared.
         """
+        return await self.ingest_as(source, Request(run_id, full, force, trigger, observe, stop))
+
+    async def ingest_as(self, source: str, request: Request) -> RunReport:
+        """The same, as *request* has it."""
         declaration = self.catalog.source(source)
-        request = Request(run_id, full, force, trigger, observe, stop)
         match declaration:
             case ApiSource():
                 return await self.ingest_from_api(declaration, request)
@@ -173,6 +177,7 @@ class DataIngestionService:
             source=source,
             pace=self._pace,
             full=request.full,
+            allow_deletions=request.allow_deletions,
             details={
                 "trigger": request.trigger,
                 "full": request.full,

@@ -57,18 +57,31 @@ def walk_statement(query: RecordQuery, source: str, place: Place, bound: int | N
 
 
 def window_statement(query: RecordQuery, source: str, place: Place, last: int, limit: int) -> Statement:
-    """What changed behind *place* up to the version *last*. A record that changed and is not asked for may have been before."""
+    """What changed behind *place* up to the version *last*. A record that changed and is not asked for may have been before.
+
+    What was deleted is told to all: a record that is gone can no longer say whether it was asked for.
+    """
     binder = Binder()
     version, end = binder.bind(place.version, "bigint"), binder.bind(last, "bigint")
-    if place.id is None:
-        within = f"n.version > {version} AND n.version <= {end}"
-    else:
-        within = (
-            f"n.version >= {version} AND n.version <= {end}"
-            f" AND (n.version, n.id) > ({version}, {binder.bind(place.id, 'bigint')})"
-        )
+    told_of = None if place.id is None else binder.bind(place.id, "bigint")
+
+    def within(row: str, record: str) -> str:
+        if told_of is None:
+            return f"{row}.version > {version} AND {row}.version <= {end}"
+        behind = f"({row}.version, {record}) > ({version}, {told_of})"
+        return f"{row}.version >= {version} AND {row}.version <= {end} AND {behind}"
+
     told = "(p.met OR p.updated_at > p.created_at)"
-    return _statement(query, source, within, told, "p.version, p.id", limit, binder)
+    stored = _statement(query, source, within("n", "n.id"), told, "p.version, p.id", limit, binder)
+    most = binder.bind(limit, "bigint")
+    text = f"""
+        ({stored.text}) UNION ALL (
+            SELECT t.record_id, t.source_id, t.version, false, NULL FROM tombstone AS t
+            WHERE t.source = {binder.bind(source, "text")} AND {within("t", "t.record_id")}
+            ORDER BY t.version, t.record_id LIMIT {most}
+        ) ORDER BY 3, 1 LIMIT {most}
+    """
+    return Statement(text, binder.values)
 
 
 def _statement(

@@ -26,9 +26,12 @@ from kasparro.core.errors import (
     StorageError,
 )
 from kasparro.schemas.ingest import (
+    Absence,
     Batch,
     Cursor,
     Keyed,
+    Notice,
+    NoticeCode,
     Place,
     RunCounters,
     RunId,
@@ -36,9 +39,11 @@ from kasparro.schemas.ingest import (
     SourceKind,
     SourceName,
     Stored,
+    outcome,
 )
-from kasparro.storage import drift, leases, ledger, search_documents, writes
+from kasparro.storage import drift, leases, ledger, search_documents, snapshots, writes
 from kasparro.storage.commit_order import CommitOrder
+from kasparro.storage.entities import linking
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known, nothing_stored
 from kasparro.storage.patience import Patience
@@ -82,6 +87,8 @@ class PostgresSession:
         self._nothing_stored = False
         self._rejects_open = True
         self._shape: bytes | None = None
+        self._seeing: snapshots.Seeing | None = None
+        self._withheld = False
 
     async def resume(self) -> Cursor | None:
         await search_documents.settle(self._database, self._search, self._patience)
@@ -120,6 +127,8 @@ class PostgresSession:
     async def commit(self, place: Place, batch: Batch) -> RunCounters:
         version = self._order.version_at(place, changes=batch.changes)
         self._rejects_open = self._rejects_open or bool(batch.rejects)
+        if self._seeing is not None:
+            self._seeing.take(batch)
         try:
             counters = await self._patience.with_(lambda: self._commit(place, batch, version))
         except RecordRefused as refused:
@@ -165,11 +174,15 @@ class PostgresSession:
             await search_documents.write(connection, lease.source, self._search, batch)
             await self._order.turn(place)
             require(await leases.advance(connection, lease, place))
+            linked = await linking.link(connection, lease.source, batch.matchable)
             await writes.write_progress(connection, lease, batch, version, resolve=self._rejects_open)
+            if self._seeing is not None:
+                await snapshots.mark(connection, lease.source, batch)
             if batch.drift:
                 await drift.write(connection, lease.source, lease.run_id, batch.drift)
-            if batch.notices:
-                await ledger.note(connection, lease.run_id, batch.notices)
+            notices = [*batch.notices, *linked]
+            if notices:
+                await ledger.note(connection, lease.run_id, notices)
             return await ledger.count(connection, lease.source, lease.run_id, batch.counters)
 
     async def _found_committed(self, place: Place) -> RunCounters | None:
@@ -179,6 +192,95 @@ class PostgresSession:
                 return None
             log.info("batch.found_committed", source=self._lease.source, batch=place + 1)
             return await ledger.counters(connection, self._lease.run_id)
+
+    async def begin_snapshot(self, *, anew: bool) -> bool:
+        return await self._patience.with_(lambda: self._begin_snapshot(anew=anew))
+
+    async def _begin_snapshot(self, *, anew: bool) -> bool:
+        """Marks of another run are no proof: a fetch that goes on from its checkpoint says nothing of what is absent."""
+        async with self._database.driver_transaction() as connection:
+            token, committed = await leases.position(connection, self._lease)
+            if token != self._lease.token:
+                raise LeaseLost
+            begins = anew or await snapshots.is_complete(connection, self._lease.source)
+            if begins:
+                await snapshots.forget(connection, self._lease.source)
+        if begins:
+            self._seeing = snapshots.Seeing(whole=True)
+        elif self._seeing is None or not committed:
+            self._seeing = snapshots.Seeing(whole=False)
+        return begins
+
+    async def absence(self) -> Absence:
+        if (fault := self._fault()) is not None:
+            return Absence(fault=fault)
+        records = in_dataset = 0
+        after: str | None = ""
+        while after is not None:
+            window = await self._window(after)
+            records, in_dataset = records + len(window.absent), in_dataset + window.in_dataset
+            after = window.last
+        return Absence(records, in_dataset, await self._patience.with_(self._records))
+
+    def _fault(self) -> str | None:
+        if outcome(self._counters, None)[0] is RunStatus.FAILED:
+            return "every record was rejected"
+        return "nothing was kept of it" if self._seeing is None else self._seeing.fault
+
+    async def _records(self) -> int:
+        async with self._database.driver_transaction() as connection:
+            return await snapshots.records(connection, self._lease.source)
+
+    async def _window(self, after: str) -> snapshots.Window:
+        async def read() -> snapshots.Window:
+            async with self._database.driver_transaction() as connection:
+                return await snapshots.window(connection, self._table, self._lease.source, after)
+
+        return await self._patience.with_(read)
+
+    async def delete_absent(self, after: str) -> str | None:
+        window = await self._window(after)
+        if window.absent:
+            place = self._order.next_place()
+            version = self._order.version_at(place, changes=window.in_dataset > 0)
+            await self._patience.with_(lambda: self._bury(place, window, version))
+            await self._order.done(place)
+        return window.last
+
+    async def _bury(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+        try:
+            await self._bury_once(place, window, version)
+        except PlaceTaken:
+            if await self._found_committed(place) is None:
+                raise LeaseLost from None
+
+    async def _bury_once(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+        lease = self._lease
+        async with self._database.driver_transaction() as connection:
+            require(await leases.advance(connection, lease, place))
+            gone = await snapshots.bury(connection, self._table, lease.source, window.absent, version)
+            if version is not None:
+                await writes.count_deleted(connection, lease.source, gone, version)
+                message = "records are no longer in the source, and were deleted"
+                notice = Notice(NoticeCode.RECORDS_DELETED, message, {"records": gone})
+                await ledger.note(connection, lease.run_id, [notice])
+
+    async def withhold(self, notice: Notice) -> None:
+        async def note() -> None:
+            async with self._database.driver_transaction() as connection:
+                await ledger.note(connection, self._lease.run_id, [notice])
+
+        await self._patience.with_(note)
+        self._withheld = True
+
+    async def forget_seen(self) -> None:
+        async def forget() -> None:
+            async with self._database.driver_transaction() as connection:
+                token, _ = await leases.position(connection, self._lease)
+                if token == self._lease.token:
+                    await snapshots.forget(connection, self._lease.source)
+
+        await self._patience.with_(forget)
 
     async def finish(
         self, error: str | None, resume_at: datetime | None = None
@@ -194,7 +296,9 @@ class PostgresSession:
         async with self._database.driver_transaction() as connection:
             if error is not None and resume_at is not None:
                 return await ledger.park_run(connection, self._lease.run_id, error, resume_at)
-            return await ledger.end_run(connection, self._lease.source, self._lease.run_id, error)
+            return await ledger.end_run(
+                connection, self._lease.source, self._lease.run_id, error, withheld=self._withheld
+            )
 
     async def stay_alive(self) -> None:
         """Renew the lease until cancelled. Without a database the lease may run out; the next batch finds out."""

@@ -167,11 +167,18 @@ async def counters(connection: AsyncConnection[Any], run_id: RunId) -> RunCounte
 
 
 async def end_run(
-    connection: AsyncConnection[Any], source: SourceName, run_id: RunId, error: str | None
+    connection: AsyncConnection[Any],
+    source: SourceName,
+    run_id: RunId,
+    error: str | None,
+    *,
+    withheld: bool = False,
 ) -> tuple[RunStatus, RunCounters]:
-    """Close a run that is still open; one that was closed by somebody else stays as it is."""
+    """Close a run that is still open; one that was closed by somebody else stays as it is. *withheld*: it is partial at best."""
     counted = await counters(connection, run_id)
     status, message = outcome(counted, error)
+    if withheld and status is RunStatus.SUCCESS:
+        status = RunStatus.PARTIAL
     parameters = {"source": source, "run_id": run_id, "status": status, "error": message}
     if (await connection.execute(END, parameters)).rowcount == 1:
         await connection.execute(MARK_SOURCE, parameters)

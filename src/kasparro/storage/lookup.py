@@ -27,9 +27,9 @@ WHERE r.payload_hash IS DISTINCT FROM u.hash OR NOT r.processed OR r.run_id = %(
 """
 """The LIMIT keeps the planner at one index scan a key, whatever it believes about the size of the table."""
 
-COLUMNS = sql.SQL("payload_hash, processed, run_id")
+COLUMNS = sql.SQL("payload_hash, processed, run_id, deleted_at")
 NO_PAYLOAD = sql.SQL("NULL::text")
-PAYLOAD = sql.SQL("CASE WHEN r.payload_hash <> u.hash THEN r.raw_data::text END")
+PAYLOAD = sql.SQL("CASE WHEN r.payload_hash <> u.hash AND r.deleted_at IS NULL THEN r.raw_data::text END")
 
 NOTHING = """
 SELECT NOT EXISTS (SELECT FROM {table} WHERE source = %(source)s)

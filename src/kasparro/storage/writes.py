@@ -270,6 +270,12 @@ async def resolve_rejects(connection: Connection, source: SourceName, landed: Se
         await connection.execute(RESOLVE, {"source": source, "ids": ids})
 
 
+async def count_deleted(connection: Connection, source: SourceName, deleted: int, version: int) -> None:
+    """So many records have left the dataset as of *version*."""
+    await connection.execute(COUNT_RECORDS, {"source": source, "inserted": -deleted, "version": version})
+    await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{version}"))
+
+
 async def move_checkpoint(
     connection: Connection, source: SourceName, batch: Batch, version: int | None
 ) -> None:

@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from kasparro.api.main import create_app
 from kasparro.core.config import Settings
+from kasparro.core.uuid7 import uuid7
 from kasparro.runtime import Runtime, open_runtime
 
 CATALOG = """
@@ -175,6 +176,18 @@ class Seed:
         statement = f"INSERT INTO schema_drift ({', '.join(given)}) VALUES ({values}) RETURNING id"
         (found,) = self.connection.execute(statement, given).fetchone()
         return found
+
+    def entity(self, *records: str, **columns: Any) -> str:
+        """One that these records, each `source:source_id`, speak of."""
+        entity = uuid7()
+        self.connection.execute("INSERT INTO entity (id, records) VALUES (%s, %s)", (entity, len(records)))
+        for record in records:
+            source, _, source_id = record.partition(":")
+            defaults = {"method": "url", "confidence": 0.95, "keys": b"", "decided_by": "rule"}
+            given = {"source": source, "source_id": source_id, "entity_id": entity, **defaults, **columns}
+            values = ", ".join(f"%({name})s" for name in given)
+            self.connection.execute(f"INSERT INTO entity_link ({', '.join(given)}) VALUES ({values})", given)
+        return entity
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ DECLARED = {
     ("GET", "/runs/{run_id}"): Scope.READ,
     ("GET", "/checkpoints"): Scope.READ,
     ("GET", "/schema-drifts"): Scope.READ,
+    ("GET", "/entities"): Scope.READ,
+    ("GET", "/entities/{entity_id}"): Scope.READ,
     ("GET", "/sources"): Scope.READ,
     ("POST", "/etl/run"): Scope.ADMIN,
     ("POST", "/etl/run/{source}"): Scope.ADMIN,
@@ -49,7 +51,7 @@ DECLARED = {
     ("GET", "/docs"): Scope.READ,
     ("GET", "/redoc"): Scope.READ,
 }
-ANYTHING = {"id": "1", "name": "favicon.png", "run_id": "x", "source": "gamma"}
+ANYTHING = {"id": "1", "name": "favicon.png", "run_id": "x", "source": "gamma", "entity_id": "x"}
 """Path parameters with which no route does anything."""
 ENDLESS = {"/data/stream": "/data/stream?since=damaged"}
 """A stream has no end, unless it has no beginning."""

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from kasparro.api.openapi import routes_of
+from kasparro.core.uuid7 import uuid7
 
 pytestmark = pytest.mark.anyio
 
@@ -91,9 +92,16 @@ async def test_real_answers_fit_their_description(client, seed, description):
         "/runs/{run_id}": f"/runs/{failed}",
         "/checkpoints": "/checkpoints",
         "/schema-drifts": "/schema-drifts?limit=1",
+        "/entities": "/entities",
+        "/entities/{entity_id}": f"/entities/{seed.entity('alpha:1', 'alpha:2')}",
         "/sources": "/sources",
     }
-    refused = {"/data": "/data?limit=0", "/data/{id}": "/data/999999", "/runs/{run_id}": "/runs/none"}
+    refused = {
+        "/data": "/data?limit=0",
+        "/data/{id}": "/data/999999",
+        "/runs/{run_id}": "/runs/none",
+        "/entities/{entity_id}": f"/entities/{uuid7()}",
+    }
 
     for path, address in [*paths.items(), *refused.items()]:
         answer = await client.get(address)

@@ -565,27 +565,41 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
         """,
     )
     assert type(refusal) is ConfigurationError
-    assert [problem.line for problem in refusal.problems] == [5, 6, 7, 8, 9, 10]
-    assert f"{tmp_path / 'kasparro.yaml'}:6: sources.a.snapshot: snapshot: true is not supported yet" in str(
-        refusal
-    )
+    assert [problem.line for problem in refusal.problems] == [5, 7, 8, 9, 10]
+    assert f"{tmp_path / 'kasparro.yaml'}:9: sources.b.type: stream is not supported yet" in str(refusal)
 
 
-def test_what_is_only_not_supported_yet_says_so(load):
-    with pytest.raises(NotSupportedYet) as refusal:
-        load(
-            api(
-                """
-                rate_limit: {requests: 60, per: 60s, concurrency: 4, budget: {requests: 10000, per: month}}
-                snapshot: true
-                ignore_changes: [last_updated]
-                drift: freeze
-                entity: {match: [[url], [title, author]]}
-                """
-            )
-        )
-    assert [problem.line for problem in refusal.value.problems] == [7, 10]
-    assert "sources.s.snapshot: snapshot: true is not supported yet" in str(refusal.value)
+@pytest.mark.parametrize(
+    ("beside", "at"),
+    [
+        ("entity: {match: [[url]]}", "entity"),
+        ("incremental: {field: updated_at, param: since}", "incremental"),
+        ("pagination: {type: page, param: page, max_pages: 3}", "pagination.max_pages"),
+    ],
+)
+def test_what_fetches_a_part_or_is_linked_does_not_go_with_snapshot(load, beside, at):
+    text = str(told(load, api(f"{beside}\nsnapshot: true")))
+    assert f"sources.s.{at}: does not go with snapshot" in text
+
+
+@pytest.mark.parametrize("rule", ["title", "category", "author", "title, category", "published_at"])
+def test_a_rule_in_which_different_things_may_well_agree_is_refused(load, rule):
+    text = str(told(load, api(f"entity: {{match: [[url], [{rule}]]}}")))
+    assert "sources.s.entity.match[1]: is too weak" in text
+    assert "A rule needs url, or two of title, author" in text
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ("[[title, title]]", "names a field twice"),
+        ("[[title, author], [url], [author, title]]", "is there twice"),
+        ("[]", "must not be empty"),
+        ("[[]]", "must not be empty"),
+    ],
+)
+def test_a_rule_is_said_once(load, match, message):
+    assert message in str(told(load, api(f"entity: {{match: {match}}}")))
 
 
 def test_a_stream_parses_and_is_refused_by_name(load):

@@ -11,9 +11,6 @@ from kasparro.core.unsupported import unsupported
     ("source", "place", "what"),
     [
         ({"type": "stream"}, "type", "stream"),
-        ({"snapshot": "true"}, "snapshot", "snapshot: true"),
-        ({"snapshot": "Yes"}, "snapshot", "snapshot: true"),
-        ({"entity": {"match": []}}, "entity", "matching records"),
     ],
 )
 def test_what_is_not_delivered_is_named(source, place, what):
@@ -31,12 +28,12 @@ def test_what_is_not_delivered_is_named(source, place, what):
             "auth": {"type": "oauth2_client_credentials"},
             "pagination": {"type": "page"},
             "drift": "freeze",
-            "snapshot": "false",
+            "snapshot": "true",
         },
         {
             "ignore_changes": ["x"],
             "rate_limit": {"requests": "5", "concurrency": "4", "budget": {"requests": "1"}},
-            "entity": None,
+            "entity": {"match": [["url"]]},
             "incremental": {"field": "x"},
         },
         {"rate_limit": "x", "auth": ["x"], "path": 5, "snapshot": "perhaps", "drift": ["x"]},

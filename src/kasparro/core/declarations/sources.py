@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NewType
+from typing import Annotated, Any, ClassVar, Literal, NewType, Self
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
@@ -73,6 +73,12 @@ class BaseSource(Declaration):
     language: Language = Field(
         "simple", description="How words are told alike in search; `simple`: only when they are the same."
     )
+
+    @model_validator(mode="after")
+    def _deletes_what_nothing_is_linked_to(self) -> Self:
+        if self.snapshot and self.entity is not None:
+            refuse("does not go with snapshot: entities do not forget records yet", at=("entity",))
+        return self
 
     @field_validator(
         "key", mode="before", json_schema_input_type=str | Annotated[list[str], Field(min_length=1)] | None
@@ -190,8 +196,12 @@ class ApiSource(Connection, Answers, BaseSource):
         if self.parent is not None and self.incremental is not None and self.incremental.param is not None:
             hint = "parent.changed_only says which parents are asked again"
             yield Refusal("does not go with parent", ("incremental", "param"), hint)
-        if self.snapshot and self.parent is not None and self.parent.changed_only:
-            yield Refusal("does not go with snapshot", ("parent", "changed_only"))
+        if self.snapshot and self.parent is not None:
+            at = ("parent", "changed_only") if self.parent.changed_only else ("parent",)
+            yield Refusal("does not go with snapshot", at, "What was not asked for is not known to be gone")
+        if self.snapshot and self.incremental is not None:
+            hint = "It fetches a part, which does not say what is gone"
+            yield Refusal("does not go with snapshot", ("incremental",), hint)
         if self.snapshot and getattr(self.pagination, "max_pages", None) is not None:
             yield Refusal("does not go with snapshot", ("pagination", "max_pages"))
 
