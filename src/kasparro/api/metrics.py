@@ -100,11 +100,16 @@ class Metrics:
     def _labelled(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         return self._requests.labels(method, route, str(status)), self._durations.labels(method, route)
 
-    def text(self, measures: Measures | None) -> bytes:
-        """Everything, in Prometheus' text format; *measures* is None when the database could not be asked."""
-        asked = CollectorRegistry()
-        asked.register(_Asked(measures))
-        return generate_latest(self.registry) + generate_latest(asked)
+    def own(self) -> bytes:
+        """What this process has counted, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def asked(measures: Measures | None) -> bytes:
+    """What the database said, the same from every process; *measures* is None when it could not be asked."""
+    registry = CollectorRegistry()
+    registry.register(_Asked(measures))
+    return generate_latest(registry)
 
 
 class _Pools(Collector):
