@@ -259,6 +259,7 @@ class PostgresSession:
         async with self._database.driver_transaction() as connection:
             require(await leases.advance(connection, lease, place))
             gone = await snapshots.bury(connection, self._table, lease.source, window.absent, version)
+            await linking.unlink(connection, lease.source, window.absent)
             if version is not None:
                 await writes.count_deleted(connection, lease.source, gone, version)
                 message = "records are no longer in the source, and were deleted"
