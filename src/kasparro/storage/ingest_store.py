@@ -31,7 +31,6 @@ from kasparro.schemas.ingest import (
     Cursor,
     Keyed,
     Notice,
-    NoticeCode,
     Place,
     RunCounters,
     RunId,
@@ -243,18 +242,19 @@ class PostgresSession:
         if window.absent:
             place = self._order.next_place()
             version = self._order.version_at(place, changes=window.in_dataset > 0)
-            await self._patience.with_(lambda: self._bury(place, window, version))
+            self._counters = await self._patience.with_(lambda: self._bury(place, window, version))
             await self._order.done(place)
         return window.last
 
-    async def _bury(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+    async def _bury(self, place: Place, window: snapshots.Window, version: int | None) -> RunCounters:
         try:
-            await self._bury_once(place, window, version)
+            return await self._bury_once(place, window, version)
         except PlaceTaken:
-            if await self._found_committed(place) is None:
+            if (counters := await self._found_committed(place)) is None:
                 raise LeaseLost from None
+            return counters
 
-    async def _bury_once(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+    async def _bury_once(self, place: Place, window: snapshots.Window, version: int | None) -> RunCounters:
         lease = self._lease
         async with self._database.driver_transaction() as connection:
             require(await leases.advance(connection, lease, place))
@@ -262,9 +262,7 @@ class PostgresSession:
             await linking.unlink(connection, lease.source, window.absent)
             if version is not None:
                 await writes.count_deleted(connection, lease.source, gone, version)
-                message = "records are no longer in the source, and were deleted"
-                notice = Notice(NoticeCode.RECORDS_DELETED, message, {"records": gone})
-                await ledger.note(connection, lease.run_id, [notice])
+            return await ledger.count(connection, lease.source, lease.run_id, RunCounters(deleted=gone))
 
     async def withhold(self, notice: Notice) -> None:
         async def note() -> None:

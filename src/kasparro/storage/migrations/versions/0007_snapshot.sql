@@ -10,3 +10,7 @@ CREATE TABLE tombstone (
     source_id VARCHAR(255) NOT NULL,
     CONSTRAINT tombstone_pkey PRIMARY KEY (source, version, record_id)
 );
+ALTER TABLE etl_run
+    ADD COLUMN records_deleted BIGINT DEFAULT 0 NOT NULL,
+    ADD CONSTRAINT etl_run_deleted_check CHECK (records_deleted >= 0);
+ALTER TABLE etl_totals ADD COLUMN records_deleted BIGINT DEFAULT 0 NOT NULL;
