@@ -200,9 +200,70 @@ async def test_rows_that_left_a_file_are_deleted(db, tmp_path):
         assert await stored(db) == sorted(numbers)
 
 
+@pytest.fixture(params=["unordered", "ordered"])
+def marks(request, monkeypatch):
+    """Marks as they are in a short fetch, and as they are in a long one: in order, in parts."""
+    if request.param == "ordered":
+        monkeypatch.setattr(snapshots, "SAMPLED", 1)
+        monkeypatch.setattr(snapshots, "PART", 2)
+        monkeypatch.setattr(snapshots, "GROUP", 1)
+    return request.param
+
+
+async def test_marks_of_a_long_fetch_are_read_a_part_at_a_time(db, marks, monkeypatch):
+    forget = snapshots.forget
+
+    async def kept(connection, source):
+        query = "SELECT count(DISTINCT part), bool_and(part > 0) FROM snapshot_seen"
+        found.append(await (await connection.execute(query)).fetchone())
+        await forget(connection, source)
+
+    found = []
+    await load(db, things(*range(10)), things(*range(10, 20)), batch=3)
+    monkeypatch.setattr(snapshots, "forget", kept)
+    await load(db, things(*range(19, 4, -1)), batch=3)
+    assert await stored(db) == [*range(5, 20)]
+    assert found[-1] == ((8, True) if marks == "ordered" else (1, False))
+
+
+async def test_what_the_source_left_when_it_was_of_another_type_is_deleted_and_comes_back(db, tmp_path):
+    declaration = api_declaration(snapshot=True)
+    file = tmp_path / "things.csv"
+    file.write_text("id,title\n1,first\n2,first\n3,first\n")
+    csv = CsvSource(name="things", path=str(file), key="id", snapshot=True)
+    await ingest(db, open_source(csv, 100), csv)
+
+    report = await load(db, things(3, 4), declaration=declaration)
+    assert report.counters == RunCounters(inserted=1, updated=1, deleted=2)
+    assert await stored(db) == [3, 4]
+    changes, position = await told(db, FeedPosition())
+    assert [key for op, key, _ in changes if op == "upsert"] == ["3", "4"]
+
+    await ingest(db, open_source(csv, 100), csv, full=True)
+    assert await stored(db) == [1, 2, 3]
+    changes, _ = await told(db, position)
+    assert ("delete", "4") in [(op, key) for op, key, _ in changes]
+
+
+async def test_a_record_whose_key_is_too_long_was_never_stored_and_keeps_nothing(db):
+    await load(db, things(1, 2, 3))
+    report = await load(db, [{"id": 1, "title": "first"}, {"id": "x" * 256, "title": "first"}])
+    assert report.counters == RunCounters(unchanged=1, failed=1, deleted=2)
+    assert await stored(db) == [1]
+
+
+async def test_what_is_told_of_a_source_is_forgotten_with_it(db):
+    await load(db, things(1, 2))
+    await load(db, things(1))
+    assert await one(db, "SELECT count(*) FROM tombstone") == 1
+    async with db.driver_transaction() as connection:
+        await connection.execute("DELETE FROM etl_checkpoint")
+    assert await one(db, "SELECT count(*) FROM tombstone") == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_in_the_end_the_dataset_is_the_last_complete_fetch_and_a_follower_has_the_same(
-    db, seed, monkeypatch
+    db, seed, marks, monkeypatch
 ):
     monkeypatch.setattr(snapshots, "WINDOW", 3)
     chance = random.Random(seed)
