@@ -10,6 +10,7 @@ import pytest
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import PermanentSourceError, TransientSourceError
 from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
@@ -18,10 +19,12 @@ from kasparro.schemas.changes import FeedPosition
 from kasparro.schemas.events import BatchCommitted
 from kasparro.schemas.ingest import RunCounters, RunStatus
 from kasparro.schemas.query import RecordQuery
+from kasparro.services.dry_run import Ask, dry_run
 from kasparro.storage import snapshots
 from kasparro.storage.changes import Changes
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.raw_archive import PostgresRawArchive
+from kasparro.storage.stored_data import PostgresStoredData
 
 pytestmark = pytest.mark.anyio
 
@@ -305,3 +308,38 @@ async def test_a_run_that_is_stopped_between_two_deletions_leaves_the_rest_to_th
     assert [key for op, key, _ in changes if op == "upsert"] == ["6"]
     deleted = await rows(db, "SELECT source_id FROM tombstone ORDER BY source_id")
     assert deleted == [(str(number),) for number in range(1, 6)]
+
+
+async def test_a_dry_run_says_what_would_be_deleted_and_what_withholds_it(db, tmp_path):
+    file = tmp_path / "things.csv"
+    source = CsvSource(name="things", path=str(file), key="id", snapshot=True)
+    every_row = "SELECT xmin::text, ctid::text FROM normalized_data ORDER BY id"
+
+    def write(*numbers, bad=""):
+        file.write_text("id,title\n" + "".join(f"{number},t\n" for number in numbers) + bad)
+
+    async def foretold(**asked):
+        before = await rows(db, every_row)
+        found = await dry_run(source, PostgresStoredData(db), Pace(7, 60.0), Ask(**asked))
+        assert await rows(db, every_row) == before
+        assert await one(db, "SELECT count(*) FROM snapshot_seen") == 0
+        return found.would_delete, found.withheld
+
+    write(*range(40))
+    assert await foretold() == (0, None)
+    await ingest(db, open_source(source, 100), source)
+    write(*range(30))
+    assert await foretold() == (10, None)
+    assert await foretold(limit=5) == (None, None)
+    write(*range(30), bad=",nobody\n")
+    deleted, why = await foretold()
+    assert deleted == 0
+    assert "which one it is" in why
+    write(*range(10))
+    deleted, why = await foretold()
+    assert deleted == 0
+    assert "30 of 40" in why
+    assert await foretold(allow_deletions=True) == (30, None)
+
+    write(*range(30))
+    assert (await ingest(db, open_source(source, 100), source)).counters.deleted == 10

@@ -7,7 +7,7 @@ stored is walked in the same order, a window of keys at a time, beside the marks
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -165,14 +165,16 @@ async def forget(connection: Connection, source: SourceName) -> None:
 
 async def mark(connection: Connection, source: SourceName, batch: Batch) -> None:
     """The records of *batch* are there; those that were rejected, too."""
-    seen = [*{*batch.seen, *_rejected(batch)}]
+    seen = [*shown(batch)]
     if seen:
         parameters = {"source": source, "ids": TextArray(seen), "sample": TextArray(seen[::SAMPLED])}
         await connection.execute(MARK, parameters)
 
 
-def _rejected(batch: Batch) -> Iterator[str]:
-    return (reject.external_id for reject in batch.rejects if reject.external_id is not None)
+def shown(batch: Batch) -> set[str]:
+    """The keys of the records that are there, among them those that were rejected."""
+    rejected = (reject.external_id for reject in batch.rejects)
+    return {*batch.seen, *(key for key in rejected if key is not None)}
 
 
 async def bounds(connection: Connection, source: SourceName) -> Bounds:
