@@ -146,6 +146,11 @@ def _of_sources(sources: Any) -> Iterator[Metric]:
     records = CounterMetricFamily(
         "kasparro_etl_records", "Records that were processed, by outcome", labels=("source", "outcome")
     )
+    deleted = CounterMetricFamily(
+        "kasparro_etl_records_deleted",
+        "Records that a complete fetch no longer showed, and that left the dataset",
+        labels=("source",),
+    )
     stored = _gauge("kasparro_source_records", "Records of the source in the dataset")
     version = _gauge("kasparro_source_dataset_version", "Dataset version of the source")
     success = _gauge("kasparro_source_last_success_timestamp_seconds", "When its last good run ended")
@@ -154,12 +159,13 @@ def _of_sources(sources: Any) -> Iterator[Metric]:
     for one in sources:
         for outcome, count in one.outcomes.items():
             records.add_metric([one.source, outcome], count)
+        deleted.add_metric([one.source], one.deleted)
         stored.add_metric([one.source], one.records)
         version.add_metric([one.source], one.version)
         _add(success, one, one.last_success)
         _add(failure, one, one.last_failure)
         _add(age, one, one.age)
-    yield from (records, stored, version, success, failure, age)
+    yield from (records, deleted, stored, version, success, failure, age)
 
 
 def _add(family: GaugeMetricFamily, one: SourceMeasures, value: float | None) -> None:

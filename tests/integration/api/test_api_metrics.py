@@ -200,6 +200,7 @@ async def test_what_ingestion_did_is_told_for_each_source(client, seed):
         records_unchanged=3,
         records_failed=4,
         records_duplicates=11,
+        records_deleted=5,
     )
     seed.connection.execute("UPDATE etl_totals SET last_success = now() - interval '1 hour'")
 
@@ -207,6 +208,7 @@ async def test_what_ingestion_did_is_told_for_each_source(client, seed):
 
     outcomes = {labels["outcome"]: v for _, labels, v in found["kasparro_etl_records_total"].samples}
     assert outcomes == {"inserted": 1, "updated": 2, "unchanged": 3, "failed": 4, "duplicates": 11}
+    assert value(found, "kasparro_etl_records_deleted_total", source="alpha") == 5
     assert value(found, "kasparro_source_records", source="alpha") == 3
     assert value(found, "kasparro_source_dataset_version", source="alpha") == 1
     assert value(found, "kasparro_source_freshness_seconds", source="alpha") == pytest.approx(3600, abs=120)
