@@ -21,6 +21,7 @@ from kasparro.storage.changes import Changes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.drift import DriftLedger
+from kasparro.storage.entities.linked_records import LinkedRecords
 from kasparro.storage.entities.reading import Entities
 from kasparro.storage.exports import Exports
 from kasparro.storage.ingest_store import PostgresIngestStore
@@ -51,6 +52,7 @@ class Runtime:
     checkpoints: Checkpoints
     drift: DriftLedger
     entities: Entities
+    linked_records: LinkedRecords
     jobs: JobQueue
     limits: PostgresLimits
 
@@ -85,6 +87,7 @@ async def open_runtime(
             checkpoints=Checkpoints(database),
             drift=DriftLedger(database),
             entities=Entities(database),
+            linked_records=LinkedRecords(database),
             jobs=jobs,
             limits=PostgresLimits(database),
         )

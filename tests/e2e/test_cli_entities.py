@@ -31,7 +31,8 @@ def test_records_are_matched_and_an_operator_has_the_last_word(kasparro):
     kasparro.catalog(CATALOG.format(library=RULES))
     write(kasparro, "library.csv", "1,One,A,https://b.example/1", "2,Two,B,https://b.example/2")
     write(kasparro, "shop.csv", "x,ONE,a,", "y,Two,B,https://b.example/1")
-    kasparro.run("ingest")
+    kasparro.run("ingest", "library")
+    kasparro.run("ingest", "shop")  # where records disagree, the order decides which of them is in conflict
 
     (matched,) = kasparro.json("entities", "list", "--matched")
     (torn,) = kasparro.json("entities", "list", "--conflicts")
@@ -39,6 +40,7 @@ def test_records_are_matched_and_an_operator_has_the_last_word(kasparro):
     (two,) = [e for e in kasparro.json("entities", "list") if e["id"] not in {matched["id"], torn["id"]}]
     merged = kasparro.json("entities", "merge", two["id"], torn["id"])
     shown = kasparro.run("entities", "show", torn["id"]).stdout
+    named = kasparro.json("entities", "show", "shop:y")
     split = kasparro.json("entities", "split", matched["id"], "shop:x")
 
     assert [(r["source"], r["source_id"], r["method"]) for r in matched["records"]] == [
@@ -50,6 +52,7 @@ def test_records_are_matched_and_an_operator_has_the_last_word(kasparro):
     assert (merged["id"], merged["record_count"]) == (two["id"], 2)
     assert f"entity {two['id']}: 2 records" in shown
     assert "operator" in shown
+    assert named == merged
     assert [r["source_id"] for r in split["records"]] == ["x"]
     assert kasparro.json("entities", "list", "--conflicts") == []
     assert kasparro.json("entities", "list", "--after", split["id"]) == []
@@ -77,12 +80,14 @@ def test_what_is_not_there_is_said(kasparro):
     entity = next(e["id"] for e in listed if e["records"][0]["source"] == "library")
 
     unknown = kasparro.run("entities", "show", "1")
+    unlinked = kasparro.run("entities", "show", "shop:7")
     other = kasparro.run("entities", "split", entity, "shop:1")
     unreadable = kasparro.run("entities", "split", entity, "shop")
     after = kasparro.run("entities", "list", "--after", "1")
 
-    assert [ended.returncode for ended in (unknown, other, unreadable, after)] == [1, 1, 2, 2]
+    assert [ended.returncode for ended in (unknown, unlinked, other, unreadable, after)] == [1, 1, 1, 2, 2]
     assert "there is no entity '1'" in unknown.stderr
+    assert "record shop:7 is linked to no entity" in unlinked.stderr
     assert f"entity {entity} has no record shop:1" in other.stderr
     assert f"kasparro entities show {entity}" in other.stderr
     assert "'shop' names no record" in unreadable.stderr

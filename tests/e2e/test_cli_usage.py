@@ -45,6 +45,15 @@ def test_sources_are_listed_checked_and_previewed_without_a_database(kasparro):
     assert not (kasparro.folder / "data").exists()
 
 
+@pytest.mark.parametrize("group", [[], ["entities"], ["sources"]])
+def test_a_group_without_a_command_shows_its_help_and_says_what_is_missing(kasparro, group):
+    ended = kasparro.run(*group)
+
+    assert ended.returncode == 2
+    assert "Commands" in ended.stdout
+    assert ended.stderr.startswith("error: which command?\n")
+
+
 @pytest.mark.parametrize("command", [["list"], ["check", "airports"], ["preview", "airports"]])
 def test_people_are_shown_the_same(kasparro, command):
     ended = kasparro.run("sources", *command)

@@ -65,6 +65,23 @@ async def test_an_example_ingests_everything_and_the_second_time_nothing(databas
         assert await rows(db, untitled) == []
 
 
+async def test_coins_of_two_providers_are_matched_by_name_and_symbol(database_url):
+    """Not by the symbol alone, which two of them share; and whichever provider comes first."""
+    together = "SELECT array_agg(source || ' ' || source_id ORDER BY source) FROM entity_link GROUP BY entity_id HAVING count(*) > 1"
+    async with serve_providers() as base, writer(database_url) as db:
+        catalog = unhurried(load_catalog(EXAMPLES / "coins.yaml", environment(base)))
+        service = ingestion_service(catalog, Settings(_env_file=None), db)
+        for name in ("coingecko", "coinpaprika"):
+            assert (await service.ingest(name)).status is RunStatus.SUCCESS
+
+        assert sorted(coins for (coins,) in await rows(db, together)) == [
+            ["coingecko bitcoin", "coinpaprika btc-bitcoin"],
+            ["coingecko bitcorn", "coinpaprika btc-bitcorn"],
+            ["coingecko ethereum", "coinpaprika eth-ethereum"],
+        ]
+        assert await rows(db, "SELECT conflict FROM entity_link WHERE conflict IS NOT NULL") == []
+
+
 def unhurried(catalog: Catalog) -> Catalog:
     """The rate limits are the providers'; the fixture has none, and tests do not wait."""
     sources = {

@@ -64,16 +64,18 @@ def list_entities(
 @app.command()
 def show(
     context: typer.Context,
-    entity_id: EntityId,
+    named: Annotated[
+        str, typer.Argument(metavar="ID", help="The entity; or SOURCE:SOURCE_ID, a record that speaks of it.")
+    ],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="Its first so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Show an entity and its records; one that was merged is shown as the one it was merged into."""
     settings = begin(context)
     with database_url(settings) as url:
-        found = asyncio.run(_one(settings, url, entity_id, limit))
+        found = asyncio.run(_one(settings, url, named, limit))
     if found is None:
-        raise NotFound(f"there is no entity {entity_id!r}", hint="List them: kasparro entities list")
+        raise NotFound(f"there is no entity {named!r}", hint="List them: kasparro entities list")
     _print(found, as_json=as_json)
 
 
@@ -120,9 +122,18 @@ async def _page(settings: Settings, url: str, limit: int, which: EntityFilter) -
         return await Entities(database).page(limit, which)
 
 
-async def _one(settings: Settings, url: str, entity_id: str, limit: int) -> EntityView | None:
+async def _one(settings: Settings, url: str, named: str, limit: int) -> EntityView | None:
     async with migrated(settings, url) as database:
-        return await Entities(database).one(entity_id, limit)
+        known = Entities(database)
+        if ":" not in named:
+            return await known.one(named, limit)
+        entity = await known.of_record(*_record(named))
+        if entity is None:
+            raise NotFound(
+                f"record {named} is linked to no entity",
+                hint="Records are where their source declares `entity`; those from before: kasparro normalize SOURCE",
+            )
+        return await known.one(entity, limit)
 
 
 async def _merge(settings: Settings, url: str, into: str, other: str) -> EntityView:

@@ -94,7 +94,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def _lines(error: BaseException) -> Iterator[str]:
     match error:
         case typer.TyperException():
-            yield f"error: {for_people(error.format_message())}"
+            yield f"error: {for_people(error.format_message()) or 'which command?'}"
             yield "hint: kasparro --help lists the commands, kasparro COMMAND --help their options"
         case ConfigurationError():
             yield from (

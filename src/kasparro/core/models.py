@@ -345,7 +345,7 @@ class EntityLink(Base):
         UniqueConstraint("source", "source_id"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
         CheckConstraint("decided_by IN ('rule', 'operator')", name="decided_by"),
-        Index(None, "entity_id"),
+        Index("entity_link_entity_idx", "entity_id", "id"),
         Index("entity_link_conflict_idx", "entity_id", postgresql_where=text("conflict IS NOT NULL")),
     )
 

@@ -17,6 +17,7 @@ from kasparro.core.errors import RunInterrupted
 from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
 
 PAGES_AHEAD = 2
+"""Pages that wait while a haul is at work; of small ones, as many as come to a haul."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ async def hauls(
     Setting *stop* ends the fetching at once: what has been gathered is handed out, then `RunInterrupted` is raised.
     """
     pile = _Pile(cursor=after)
-    async with _fetching(pages, stop) as queue:
+    async with _fetching(pages, _Ahead(pace.records), stop) as queue:
         while not isinstance(item := await _next(queue, pile, pace), _End):
             due = pile.pending if item is None else pile.has_no_room_for(item, pace.records)
             if due:
@@ -154,12 +155,36 @@ async def _next(queue: asyncio.Queue[Page | _End], pile: _Pile, pace: Pace) -> P
         return None
 
 
+class _Ahead(asyncio.Queue[Page | _End]):
+    """Pages that wait for their turn. Full when they are `PAGES_AHEAD` and come to a haul, so the next one is soon there."""
+
+    def __init__(self, records: int) -> None:
+        super().__init__()
+        self._most = records
+        self._waiting = 0
+
+    def full(self) -> bool:
+        return self.qsize() >= PAGES_AHEAD and self._waiting >= self._most
+
+    def _put(self, item: Page | _End) -> None:
+        super()._put(item)
+        self._waiting += _records(item)
+
+    def _get(self) -> Page | _End:
+        item = super()._get()
+        self._waiting -= _records(item)
+        return item
+
+
+def _records(item: Page | _End) -> int:
+    return len(item.records) if isinstance(item, Page) else 0
+
+
 @asynccontextmanager
 async def _fetching(
-    pages: AsyncGenerator[Page], stop: asyncio.Event
+    pages: AsyncGenerator[Page], queue: asyncio.Queue[Page | _End], stop: asyncio.Event
 ) -> AsyncIterator[asyncio.Queue[Page | _End]]:
-    """Fetch in a task of its own, a bounded number of pages ahead, as long as the context lasts."""
-    queue: asyncio.Queue[Page | _End] = asyncio.Queue(PAGES_AHEAD)
+    """Fetch into *queue*, in a task of its own, as long as the context lasts."""
     task = asyncio.create_task(_fetch_until(stop, pages, queue), name="fetch")
     try:
         yield queue

@@ -12,6 +12,7 @@ import msgspec
 from kasparro.core.etl_config import CsvSource, SingerSource, SourceDeclaration
 from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader, piecewise
 from kasparro.ingestion.ignoring import content_hash, payload_hash
+from kasparro.ingestion.objects import PIECE, alike, values_reader
 from kasparro.ingestion.paths import Path, compile_path
 from kasparro.ingestion.values import Fields, Unfit, fields_decoder, plain
 from kasparro.schemas.data import MAX_ID
@@ -49,14 +50,55 @@ def identifier(declaration: SourceDeclaration) -> Identify:
     if isinstance(declaration, SingerSource):
         tapped = _of_tap(declaration)
         return lambda records, note=unnoted: [tapped(record, note) for record in records]
-    one = _one_by_one(declaration)
+    one = one_by_one(declaration)
     if not isinstance(declaration, CsvSource):
-        return lambda records, note=unnoted: [one(record, note) for record in records]
+        return _by_pieces(declaration, one)
     many = _by_columns(declaration)
     return lambda records, note=unnoted: piecewise(many, one, records)  # noqa: ARG005  # a file has a header
 
 
-def _one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
+def _by_pieces(declaration: SourceDeclaration, one: IdentifyOne) -> Identify:
+    """By whole columns where a piece of JSON records is all alike and nothing is to be rejected, else *one* by one."""
+    together = _of_alike(declaration)
+
+    def identify(records: Sequence[RawRecord], note: Note = unnoted) -> list[Keyed | Reject]:
+        outcomes: list[Keyed | Reject] = []
+        for start in range(0, len(records), PIECE):
+            piece = records[start : start + PIECE]
+            found = together(piece, note)
+            outcomes += [one(record, note) for record in piece] if found is None else found
+        return outcomes
+
+    return identify
+
+
+def _of_alike(
+    declaration: SourceDeclaration,
+) -> Callable[[Sequence[RawRecord], Note], Sequence[Keyed] | None]:
+    paths = tuple(compile_path(text, cells=False) for text in declaration.identity() or (DEFAULT_KEY,))
+    hashed = content_hash(declaration)
+
+    def identify(records: Sequence[RawRecord], note: Note) -> list[Keyed] | None:
+        payloads = [record.payload for record in records]
+        found = alike(payloads)
+        if found is None:
+            return None
+        read = values_reader(found)
+        try:
+            columns = [read(path) for path in paths]
+            parts = [_key_texts(c, p.text) for c, p in zip(columns, paths, strict=True) if c is not None]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unfit):
+            return None
+        identities = _identities(parts) if len(parts) == len(paths) else None
+        if identities is None:
+            return None
+        note(found.names)
+        return list(map(Keyed, identities, map(hashed, payloads), records))
+
+    return identify
+
+
+def one_by_one(declaration: SourceDeclaration) -> IdentifyOne:
     cells = isinstance(declaration, CsvSource)
     split = fields_decoder(cells=cells)
     paths = tuple(compile_path(text, cells=cells) for text in declaration.identity() or (DEFAULT_KEY,))
@@ -166,6 +208,12 @@ def _identity(fields: Fields, paths: tuple[Path, ...], before: tuple[str, ...] =
             RejectReason.IDENTITY_TOO_LONG, f"the key is longer than {MAX_ID} characters", paths[0].text
         )
     return identity
+
+
+def _key_texts(values: Sequence[Any], field: str) -> list[str]:
+    if set(map(type, values)) == {int}:
+        return list(map(str, values))
+    return [_key_text(value, field) for value in values]
 
 
 def _key_text(value: Any, field: str) -> str:

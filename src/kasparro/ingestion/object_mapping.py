@@ -6,25 +6,19 @@ nothing comes out, and the records are taken one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.mapping import Rule, rules_of
+from kasparro.ingestion.objects import Marks, objects_of, values_reader
 from kasparro.ingestion.paths import Path
-from kasparro.ingestion.record_texts import in_jsonb_order, texts_of
-from kasparro.ingestion.values import Fields, Unfit, are_unsuspicious, check_storable, decode, fields_decoder
+from kasparro.ingestion.record_texts import texts_of
+from kasparro.ingestion.values import Unfit, are_unsuspicious, check_storable
 from kasparro.schemas.ingest import Keyed
-
-Marks = dict[str, list[bool]]
-"""Which rows a field was taken whole from; metadata need not repeat it there."""
-
-_NULL: Final = msgspec.Raw(b"null")
-_in_order = lru_cache(maxsize=256)(in_jsonb_order)
 
 
 class ObjectNormaliser:
@@ -33,7 +27,6 @@ class ObjectNormaliser:
     def __init__(self, declaration: SourceDeclaration) -> None:
         self._source = declaration.name
         self._rules = rules_of(declaration)
-        self._split = fields_decoder(cells=False)
 
     def __call__(self, keyed: Sequence[Keyed]) -> list[bytes] | None:
         """One text a record, or None unless every record fits."""
@@ -42,35 +35,13 @@ class ObjectNormaliser:
             if not are_unsuspicious(payloads):
                 for payload in payloads:
                     check_storable(payload)
-            records = list(map(self._split, payloads))
+            objects = objects_of(payloads)
             taken: Marks = {}
-            found = _reader(records)
-            filled = {rule.name: _fill(rule, found, len(records), taken) for rule in self._rules}
-            return texts_of(self._source, [one.external_id for one in keyed], filled, _left(records, taken))
+            found = values_reader(objects)
+            filled = {rule.name: _fill(rule, found, len(keyed), taken) for rule in self._rules}
+            return texts_of(self._source, [one.external_id for one in keyed], filled, objects.left(taken))
         except (msgspec.MsgspecError, Unfit, ValidationError):
             return None
-
-
-def _reader(records: Sequence[Fields]) -> Callable[[Path], Sequence[Any] | None]:
-    """Reads what a path finds in each record; None where it cannot find anything."""
-    names = set().union(*records)
-    decoded: dict[str, list[Any]] = {}
-
-    def column(name: str) -> list[Any]:
-        if name not in decoded:
-            texts = [record.get(name, _NULL) for record in records]
-            decoded[name] = decode(b"[" + b",".join(texts) + b"]")
-        return decoded[name]
-
-    def read(path: Path) -> Sequence[Any] | None:
-        if path.first is None:
-            return [path.read(record) for record in records]
-        if path.first not in names:
-            return None
-        values = column(path.first)
-        return values if path.field else [path.read({path.first: value}) for value in values]
-
-    return read
 
 
 def _fill(
@@ -85,7 +56,16 @@ def _fill(
         if path.field:
             taken[path.field] = [True] * count
         return values
+    if rule.declared and None not in values:
+        converted = list(map(rule.convert, values))
+        if path.field and not all(changed for _, changed in converted):
+            taken[path.field] = _also(taken.get(path.field), [not changed for _, changed in converted])
+        return [value for value, _ in converted]
     return [_first(rule, columns, row, count, taken) for row in range(count)]
+
+
+def _also(before: list[bool] | None, marks: list[bool]) -> list[bool]:
+    return marks if before is None else [one or other for one, other in zip(before, marks, strict=True)]
 
 
 def _first(
@@ -105,17 +85,3 @@ def _first(
             taken.setdefault(path.field, [False] * count)[row] = True
         return value
     return rule.default
-
-
-def _left(records: Sequence[Fields], taken: Mapping[str, list[bool]]) -> Sequence[Fields]:
-    """What goes to metadata: all that was not taken."""
-    everywhere = {name for name, rows in taken.items() if all(rows)}
-    left = [
-        {name: record[name] for name in _in_order(tuple(record)) if name not in everywhere}
-        for record in records
-    ]
-    for name in taken.keys() - everywhere:
-        for row, took in enumerate(taken[name]):
-            if took:
-                left[row].pop(name, None)
-    return left

@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import repeat
+from operator import add
 from typing import Any
 
 import msgspec
@@ -85,13 +87,14 @@ def check_storable(payload: bytes) -> None:
 
 def are_unsuspicious(payloads: Sequence[bytes]) -> bool:
     """Whether `check_storable` need not look at any of these records."""
-    brackets = all(payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH for payload in payloads)
-    return brackets and not is_suspect(b",".join(payloads))
+    opened = map(add, map(bytes.count, payloads, repeat(b"{")), map(bytes.count, payloads, repeat(b"[")))
+    return max(opened, default=0) <= MAX_DEPTH and not is_suspect(b",".join(payloads))
 
 
 def is_suspect(payload: bytes) -> bool:
     figures = payload.translate(FIGURES, SIGNS)
-    return NUL in payload or LONG_EXPONENT in figures or MANY_DIGITS in figures
+    escapes = b"\\" in payload  # which is found ten times as fast
+    return (escapes and NUL in payload) or LONG_EXPONENT in figures or MANY_DIGITS in figures
 
 
 def depth(payload: bytes) -> int:

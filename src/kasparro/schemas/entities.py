@@ -28,12 +28,17 @@ class EntityRecord(BaseModel):
     )
 
 
-class EntityView(BaseModel):
-    """A thing, and records that speak of it."""
+class Entity(BaseModel):
+    """A thing that records speak of."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: str = Field(description="Never changes; after a merge the other's id leads here, too")
     created_at: datetime
     record_count: int = Field(description="How many records speak of it")
+
+
+class EntityView(Entity):
+    """A thing, and records that speak of it."""
+
     records: list[EntityRecord] = Field(description="Some of them, those that were linked first")

@@ -87,12 +87,24 @@ async def test_entities_can_be_narrowed(client, seed):
     assert record["conflict"] == {"url": [alone], "title+author": [matched]}
 
 
+async def test_the_entity_of_a_record_is_found_by_the_record(client, seed):
+    one, two, unlinked = (seed.record("alpha", {"title": "A", "metadata": {}}) for _ in range(3))
+    entity, other = seed.entity("alpha:1", "beta:7"), seed.entity("alpha:2")
+
+    for record, expected in ((one, [entity]), (two, [other]), (unlinked, []), (99, [])):
+        found = (await client.get(f"/entities?record_id={record}")).json()
+        assert ([entity["id"] for entity in found["entities"]], found["next_after"]) == (expected, None)
+    assert (await client.get(f"/entities?matched=true&record_id={two}")).json()["entities"] == []
+
+
 async def test_what_is_asked_wrongly_is_refused(client):
     for query, parameter in (
         ("after=1", "after"),
         ("limit=0", "limit"),
         ("source=x", "source"),
         ("matched=yes", "matched"),
+        ("record_id=0", "record_id"),
+        ("record_id=1_0", "record_id"),
     ):
         answer = await client.get(f"/entities?{query}")
         assert (answer.status_code, answer.json()["parameter"]) == (422, parameter)

@@ -37,6 +37,9 @@ HOSTILE = {
     "cost": "{ records(first: 100) { nodes { lineage { fields { field how path converted names } raw { rawId href } } "
     + " ".join(f"a{n}: metadata" for n in range(30))
     + " title url author content category } } }",
+    "cost of entities": "{ entities(first: 100) { nodes { records(first: 40) { edges { method } } } } }",
+    "cost of going round": "{ records(first: 10) { nodes { entity { records(first: 10) { nodes { entity { records { nodes "
+    "{ entity { entityId } } } } } } } } } }",
     "cost of several": "{"
     + "records(first: 100) { nodes { id title url author content category sourceId } } " * 8
     + "}",

@@ -38,9 +38,9 @@ async def test_every_query_of_the_documentation_works(service):
     await service.runtime.ingestion.ingest("faa_airports")
     queries = [example for example in EXAMPLES if "subscription" not in example]
 
-    assert len(queries) == 3
+    assert len(queries) == 4
     answers = [(await service.client.post("/graphql", json={"query": query})).json() for query in queries]
-    assert [answer.get("errors") for answer in answers] == [None] * 3
+    assert [answer.get("errors") for answer in answers] == [None] * 4
     (edge,) = answers[0]["data"]["records"]["edges"]
     assert (edge["node"]["title"], edge["node"]["altitude"]) == ("Schaumburg Regional", "801")
     found = [edge["highlight"]["title"] for edge in answers[1]["data"]["search"]["edges"]]

@@ -109,6 +109,26 @@ async def write_slowly(commit) -> None:
         await asyncio.to_thread(commit, "alpha", number, number + 1)
 
 
+async def test_what_belongs_to_a_record_is_told_as_it_is_when_the_record_comes(service, commit, seed):
+    """Not as it was when the subscription looked first."""
+    query = "subscription { recordChanges { record { source { version } lineage { version } entity { entityId } } } }"
+    async with live(service.app) as server, talking(server.port) as talk:
+        await talk.open()
+        await following(talk, query)
+        first = commit("alpha", 1)
+        before = (await change(talk))["record"]
+        entity = seed.entity("alpha:1")
+        second = commit("alpha", 1)
+        after = (await change(talk))["record"]
+
+    assert before == {"source": {"version": first}, "lineage": {"version": first}, "entity": None}
+    assert after == {
+        "source": {"version": second},
+        "lineage": {"version": second},
+        "entity": {"entityId": entity},
+    }
+
+
 async def test_a_filter_and_a_source_narrow_what_is_told(service, commit):
     async with live(service.app) as server, talking(server.port) as talk:
         await talk.open()

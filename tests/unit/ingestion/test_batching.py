@@ -82,6 +82,23 @@ async def test_memory_is_bounded_by_pages_ahead():
     await stream.aclose()
 
 
+async def test_a_whole_haul_is_fetched_while_the_one_before_is_at_work_and_no_more():
+    handed = 0
+
+    async def endless():
+        nonlocal handed
+        while True:
+            handed += 1
+            yield Page([RawRecord(b"1", ApiOrigin("u", 1, 0))], {"n": handed})
+
+    stream = hauls(endless(), None, Pace(10, 60.0), asyncio.Event())
+    await anext(stream)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert 20 <= handed <= 24
+    await stream.aclose()
+
+
 async def test_stop_ends_even_a_source_that_waits_for_ever():
     stop = asyncio.Event()
     closed = False

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kasparro.core.etl_config import ApiSource
+from kasparro.ingestion import identity
+from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.normalise import normaliser, one_by_one
 from kasparro.ingestion.object_mapping import ObjectNormaliser
 from kasparro.ingestion.values import are_unsuspicious, check_storable
@@ -106,3 +108,79 @@ def test_what_is_unsuspicious_is_storable(payloads):
 @pytest.mark.parametrize("number", ["1e20000", "1E+20000", "1e-20000", "1.5e0000", "1" * 1000])
 def test_a_number_of_unusual_size_is_looked_at(number):
     assert not are_unsuspicious([b'{"a": ' + number.encode() + b"}"])
+
+
+alike_objects = st.lists(names, unique=True, min_size=1, max_size=5).flatmap(
+    lambda chosen: st.lists(st.fixed_dictionaries(dict.fromkeys(chosen, values)), max_size=9)
+)
+keys = st.sampled_from([None, "id", ["id", "name"], "owner.login", ["owner.login", "id"]])
+
+
+@given(alike_objects, maps)
+def test_records_with_the_same_fields_are_normalised_as_they_are_one_by_one(records, map_):
+    declaration = source(**map_)
+    batch = keyed(records)
+    one = one_by_one(declaration)
+
+    assert list(map(seen, normaliser(declaration)(batch))) == [seen(one(record)) for record in batch]
+
+
+def test_what_was_not_taken_is_written_in_the_order_of_jsonb_whatever_the_records_are_like():
+    alike = [{"long_name": 1, "b": 2.50, "a": None}, {"b": "x", "a": 3, "long_name": []}]
+    texts = ObjectNormaliser(source())(keyed(alike))
+    mixed = ObjectNormaliser(source())(keyed([*alike, {"bb": 1, "a": 2}]))
+
+    assert texts == mixed[:2]
+    assert b'"metadata":{"a":null,"b":2.5,"long_name":1}' in texts[0]
+    assert b'"metadata":{"a":2,"bb":1}' in mixed[2]
+
+
+def texts_of(records) -> list[RawRecord]:
+    return [one.raw for one in keyed(records)]
+
+
+@given(st.one_of(st.lists(objects, max_size=20), alike_objects), keys)
+def test_records_are_identified_together_as_they_are_one_by_one(records, key):
+    declaration = ApiSource.model_validate({"name": "s", "url": "http://x.test/", "key": key})
+    raw, together, alone = texts_of(records), set(), set()
+    identify = identity.one_by_one(declaration)
+
+    assert identifier(declaration)(raw, together.add) == [identify(record, alone.add) for record in raw]
+    assert set(map(frozenset, together)) == set(map(frozenset, alone))
+
+
+@pytest.mark.parametrize(
+    "cut", [b'{"id":1},{"id":2}', b'{"id":1', b'"id":1}', b"", b"{}{}", b"null", b"\xff"]
+)
+def test_a_text_that_is_not_one_object_is_one_reject_whatever_stands_beside_it(cut):
+    payloads = [b'{"id":3}', cut, b'{"id":4}']
+    outcomes = identifier(source())([RawRecord(payload, HERE) for payload in payloads])
+
+    assert [isinstance(one, Reject) for one in outcomes] == [False, True, False]
+
+
+def test_a_field_that_comes_twice_counts_as_it_does_alone():
+    payloads = [b'{"id":1,"name":"a","id":2}', b'{"name":"b","id":3}']
+    (first, second) = identifier(source())([RawRecord(payload, HERE) for payload in payloads])
+    (alone,) = identifier(source())([RawRecord(payloads[0], HERE)])
+
+    assert (first.external_id, second.external_id) == ("2", "3")
+    assert first == alone
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        *(b'{"id":true}', b'{"id":null}', b'{"id":""}', b'{"id":"\\u0000"}', b'{"id":{}}', b'{"id":2.50}'),
+        *(b'{"id":"a|b"}', b'{"id":2,"more":[1.50]}', b"{}", b'{"more":1}', b'{"id":' + b"7" * 5000 + b"}"),
+    ],
+)
+def test_one_that_is_unlike_the_first_is_what_it_is_alone(second):
+    raw = [RawRecord(payload, HERE) for payload in (b'{"id":1}', second, b'{"id":3}')]
+    alone, noted, expected = identity.one_by_one(source()), set(), set()
+
+    found = identifier(source())(raw, noted.add)
+    assert found == [alone(record, expected.add) for record in raw]
+    assert noted == expected
+    batch = [one for one in found if isinstance(one, Keyed)]
+    assert list(map(seen, normaliser(source())(batch))) == list(map(seen, map(one_by_one(source()), batch)))

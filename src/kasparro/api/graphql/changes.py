@@ -90,6 +90,7 @@ async def follow(context: Context, asked: Followed, first: Changed) -> AsyncGene
         if clock.monotonic() >= due:
             await context.admitted()
             due = clock.monotonic() + context.check_seconds
+        context.forget()
         for change in told(asked.query, batch.changed) if batch else ():
             yield change
 

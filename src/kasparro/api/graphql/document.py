@@ -46,12 +46,23 @@ MOST_OF_A_NAME: Final = 50
 """Fields that are answered under the same name: each is held against every other."""
 
 LISTS: Final = frozenset(
-    {"records", "search", "runs", "sources", "checkpoints", "drifts", "facets", "changes", "recordChanges"}
+    {
+        "records",
+        "search",
+        "entities",
+        "runs",
+        "sources",
+        "checkpoints",
+        "drifts",
+        "facets",
+        "changes",
+        "recordChanges",
+    }
 )
 """Fields that answer several: of one that does not say `first`, this many are counted."""
 USUAL: Final = 10
 MOST_FIRST: Final = 1000
-WEIGHTS: Final[Mapping[str, int]] = {"search": 20, "lineage": 5, "facets": 20}
+WEIGHTS: Final[Mapping[str, int]] = {"search": 20, "lineage": 5, "entity": 5, "facets": 20}
 """Fields that cost the database more than others."""
 
 Variables = Mapping[str, Any]

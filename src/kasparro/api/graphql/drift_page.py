@@ -6,19 +6,15 @@ from typing import Final
 
 import strawberry
 
+from kasparro.api.graphql.connections import check_first, check_source, number_behind, page_info
 from kasparro.api.graphql.context import Info
-from kasparro.api.graphql.node import global_id, parse_global_id
+from kasparro.api.graphql.node import global_id
 from kasparro.api.graphql.record_types import PageInfo
-from kasparro.api.graphql.runs_page import NO_SOURCE, check_first
 from kasparro.api.graphql.scalars import BigInt, Json, Time
-from kasparro.core.errors import InvalidCursor, InvalidParameter
 from kasparro.schemas.drift import Decision, DriftKind, DriftView
-from kasparro.schemas.query import INT64_MAX
-from kasparro.services.query_values import SOURCE
 from kasparro.storage.drift import DriftFilter
 
 CURSOR: Final = "DriftCursor"
-LONGEST_NUMBER: Final = 19
 
 strawberry.enum(DriftKind, description="In what a field differs.")
 strawberry.enum(Decision, description="QUARANTINED and FROZEN wait for an operator; the others are accepted.")
@@ -62,36 +58,16 @@ class DriftConnection:
 async def page_of_drifts(info: Info, first: int, after: str | None, source: str | None) -> DriftConnection:
     """Raises `InvalidParameter`, `InvalidCursor`, and what the database raises."""
     check_first(first)
-    if source is not None and not SOURCE.fullmatch(source):
-        raise InvalidParameter("source", NO_SOURCE)
-    which = DriftFilter(source, None if after is None else _before(after))
+    check_source(source)
+    which = DriftFilter(source, None if after is None else number_behind(CURSOR, after))
     ledger = info.context.runtime.drift
     found = await info.context.ask(lambda: ledger.latest(first + 1, which=which))
     edges = [DriftEdge(cursor=_cursor(drift), node=drift) for drift in found[:first]]  # type: ignore[arg-type]  # stands behind it
     return DriftConnection(
         edges=edges,
-        page_info=PageInfo(
-            has_next_page=len(found) > first,
-            has_previous_page=after is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        ),
+        page_info=page_info(edges, after, more=len(found) > first),
     )
 
 
 def _cursor(drift: DriftView) -> str:
     return global_id(CURSOR, drift.id)
-
-
-def _before(after: str) -> int:
-    """The number of the difference that a cursor is behind."""
-    refused = InvalidCursor()
-    refused.parameter = "after"
-    try:
-        kind, key = parse_global_id("after", after)
-    except InvalidParameter as error:
-        raise refused from error
-    known = kind == CURSOR and key.isascii() and key.isdecimal() and len(key) <= LONGEST_NUMBER
-    if not known or int(key) > INT64_MAX:
-        raise refused
-    return int(key)

@@ -12,7 +12,6 @@ from kasparro.api.graphql.scalars import BigInt, Json, Time
 from kasparro.schemas.data import RunSummary, SourceView
 from kasparro.schemas.ingest import RunStatus
 
-strawberry.enum(RunStatus, description="A run is IN_PROGRESS, then one of the others.")
 LazySource = Annotated["Source", strawberry.lazy("kasparro.api.graphql.operation_types")]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 import strawberry
@@ -18,6 +18,12 @@ from kasparro.api.records import record_bytes
 from kasparro.core.errors import StorageError
 from kasparro.schemas.query import Count, SearchMode
 from kasparro.storage.dataset import DatasetRow
+
+if TYPE_CHECKING:
+    from kasparro.api.graphql.entity_types import Entity
+
+
+LazyEntity = Annotated["Entity", strawberry.lazy("kasparro.api.graphql.entity_types")]
 
 
 class HighlightFields(msgspec.Struct, frozen=True):
@@ -101,6 +107,11 @@ class Record(Node):
     @staticmethod
     async def lineage(root: strawberry.Parent[StoredFields], info: Info) -> Lineage | None:
         return cast("Lineage | None", await info.context.lineages.load(root.id))
+
+    @strawberry.field(description="The thing that it speaks of; null: it is linked to none")
+    @staticmethod
+    async def entity(root: strawberry.Parent[StoredFields], info: Info) -> LazyEntity | None:
+        return cast("LazyEntity | None", await info.context.entities.load(root.id))
 
     @classmethod
     def is_type_of(cls, value: Any, _info: Any) -> bool:

@@ -19,22 +19,24 @@ from kasparro.api.graphql.changes import (
     followed,
     page_of_changes,
 )
+from kasparro.api.graphql.connections import check_first, check_source
 from kasparro.api.graphql.context import Info
 from kasparro.api.graphql.drift_page import DriftConnection, page_of_drifts
+from kasparro.api.graphql.entities_page import EntityConnection, entity_of, page_of_entities
+from kasparro.api.graphql.entity_types import Entity
 from kasparro.api.graphql.inputs import CountMode, FacetInput, RecordFilter, RecordSort
 from kasparro.api.graphql.node import Node, parse_global_id
 from kasparro.api.graphql.operation_types import Checkpoint, Run, Source, Stats
 from kasparro.api.graphql.query_arguments import RecordArguments
 from kasparro.api.graphql.record_pages import page_of, record_fields
 from kasparro.api.graphql.record_types import Record, RecordConnection, stored_fields
-from kasparro.api.graphql.runs_page import NO_SOURCE, RunConnection, check_first, page_of_runs
+from kasparro.api.graphql.runs_page import RunConnection, page_of_runs
 from kasparro.api.graphql.selection import selected
 from kasparro.api.operation import find_run, list_of_sources
 from kasparro.core.errors import InvalidParameter
 from kasparro.schemas.ingest import RunStatus
 from kasparro.schemas.query import INT64_MAX
 from kasparro.services.change_text import MOST_CHANGES
-from kasparro.services.query_values import SOURCE
 
 First = Annotated[int, argument(description="Most of them, 1 to 100")]
 After = Annotated[str | None, argument(description="A cursor of the same question: go on behind it")]
@@ -54,6 +56,9 @@ Since = Annotated[
     ),
 ]
 
+Matched = Annotated[bool, argument(description="Only those of which more than one record speaks")]
+Conflicts = Annotated[bool, argument(description="Only those of records that match more than one")]
+
 LONGEST_ID = 19
 
 
@@ -70,6 +75,8 @@ class Query:
                 return await _run(info, key)
             case "Source":
                 return cast("Node | None", await info.context.sources.load(key))
+            case "Entity":
+                return cast("Node | None", await entity_of(info, id))
             case _:
                 raise InvalidParameter(
                     "id", "is no id of this server", hint="Send one that an `id` field answered"
@@ -118,6 +125,24 @@ class Query:
             first, after, None, filter, query, sort=sort or (), facets=facets or (), count=count
         )
         return await page_of(info, asked)
+
+    @strawberry.field(
+        description="A thing that records speak of, by its global id or `entityId`; an id that was merged leads to the other"
+    )
+    @staticmethod
+    async def entity(info: Info, id: strawberry.ID) -> Entity | None:  # noqa: A002  # the name is part of the API
+        return cast("Entity | None", await entity_of(info, id))
+
+    @strawberry.field(description="The things that records speak of, in the order in which they were made")
+    @staticmethod
+    async def entities(
+        info: Info,
+        first: First = 10,
+        after: After = None,
+        matched: Matched = False,  # noqa: FBT002  # an argument of the API
+        conflicts: Conflicts = False,  # noqa: FBT002  # likewise
+    ) -> EntityConnection:
+        return await page_of_entities(info, first, after, matched=matched, conflicts=conflicts)
 
     @strawberry.field(description="What is new and changed since a position, in commit order of each source")
     @staticmethod
@@ -176,8 +201,7 @@ class Query:
     @strawberry.field(description="Totals of all time, of one source or of all")
     @staticmethod
     async def stats(info: Info, source: OnlySource = None) -> Stats:
-        if source is not None and not SOURCE.fullmatch(source):
-            raise InvalidParameter("source", NO_SOURCE)
+        check_source(source)
         return cast("Stats", await info.context.ask(lambda: info.context.runtime.history.stats(1, source)))
 
     @strawberry.field(description="Where each source stands")

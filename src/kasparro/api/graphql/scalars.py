@@ -1,4 +1,4 @@
-"""Scalars of our own: whole numbers of 64 bits, moments, and JSON whose every digit is kept."""
+"""Scalars of our own: whole numbers of 64 bits, moments, JSON whose every digit is kept; and an enum of many."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import strawberry
 from graphql import BooleanValueNode, FloatValueNode, GraphQLError, IntValueNode, StringValueNode, ValueNode
 from strawberry.types.scalar import ScalarDefinition
 
+from kasparro.schemas.ingest import RunStatus
 from kasparro.schemas.query import INT64_MAX
 
 BigInt = NewType("BigInt", int)
 Time = NewType("Time", str)
 Json = NewType("Json", object)
 Value = NewType("Value", object)
+
+strawberry.enum(RunStatus, description="A run is IN_PROGRESS, then one of the others.")
 
 LONGEST_NUMBER: Final = 100
 NUMBER: Final = re.compile(r"-?[0-9]{1,19}")

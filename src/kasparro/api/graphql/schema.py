@@ -8,6 +8,7 @@ import strawberry
 from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
+from kasparro.api.graphql.entity_types import Entity
 from kasparro.api.graphql.operation_types import Run, Source
 from kasparro.api.graphql.record_types import Record
 from kasparro.api.graphql.root import Query, Subscription
@@ -16,7 +17,7 @@ from kasparro.api.graphql.scalars import SCALARS
 TYPED: Final = strawberry.Schema(
     query=Query,
     subscription=Subscription,
-    types=[Record, Run, Source],
+    types=[Entity, Record, Run, Source],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 SCHEMA: Final[GraphQLSchema] = TYPED._schema  # noqa: SLF001  # it is executed by graphql-core, within our own bounds

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from kasparro.api.answers import EntityList
 from kasparro.api.dependencies import TheExchange, TheRuntime
 from kasparro.api.openapi import DATABASE, problems
-from kasparro.api.parameters import FLAG, Limit, Offset, StrictRoute
+from kasparro.api.parameters import DIGITS, FLAG, INT64_MAX, Limit, Offset, StrictRoute
 from kasparro.api.security import needs
 from kasparro.core.config import Scope
 from kasparro.core.errors import NotFound
@@ -24,6 +24,11 @@ EntityIdPath = Annotated[
 ]
 After = Annotated[str | None, Query(pattern=ENTITY_ID, description="Only those behind this one")]
 Matched = Annotated[bool, Query(description="Only those of which more than one record speaks"), FLAG]
+OfRecord = Annotated[
+    int | None,
+    Query(ge=1, le=INT64_MAX, description="Only the one of which this record of the dataset speaks"),
+    DIGITS,
+]
 Conflicts = Annotated[bool, Query(description="Only those of records that match more than one"), FLAG]
 
 
@@ -35,9 +40,10 @@ async def list_entities(
     after: After = None,
     matched: Matched = False,  # noqa: FBT002  # a query parameter
     conflicts: Conflicts = False,  # noqa: FBT002  # likewise
+    record_id: OfRecord = None,
 ) -> EntityList:
     """Entities in the order in which they were made, each with the first ten of its records."""
-    found = await runtime.entities.page(limit + 1, EntityFilter(matched, conflicts, after))
+    found = await runtime.entities.page(limit + 1, EntityFilter(matched, conflicts, after, record_id))
     shown = found[:limit]
     return EntityList(
         request_id=exchange.request_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kasparro.core.errors import ResponseTooLarge, TruncatedContent
-from kasparro.ingestion.http.content_encoding import decoder_for, next_piece
+from kasparro.ingestion.http.content_encoding import Plain, decoder_for, next_piece
 
 MIB: Final = 1024 * 1024
 _FED: Final = 16 * 1024
@@ -48,6 +48,7 @@ class BodyReader:
         self._chunks = aiter(chunks)
         self._encoding = encoding
         self._decoder = decoder_for(encoding)
+        self._fed = sys.maxsize if isinstance(self._decoder, Plain) else _FED
         self._held = bytearray()
         self._chunk = memoryview(b"")
         self._decoded = 0
@@ -79,7 +80,7 @@ class BodyReader:
             self._check()
             return
         if self._chunk:
-            fed, self._chunk = bytes(self._chunk[:_FED]), self._chunk[_FED:]
+            fed, self._chunk = bytes(self._chunk[: self._fed]), self._chunk[self._fed :]
             self.received += len(fed)
             self._decoder.feed(fed)
             return

@@ -54,7 +54,9 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if self._secrets is not None:
             text = self._secrets.sub(MASK, text)
-        return _USER_INFO.sub(rf"\1{MASK}@", _QUERY_VALUE.sub(rf"\1{MASK}", text))
+        if "=" in text:
+            text = _QUERY_VALUE.sub(rf"\1{MASK}", text)
+        return _USER_INFO.sub(rf"\1{MASK}@", text) if "@" in text else text
 
     def shows_secret(self, text: str) -> bool:
         """Whether *text* contains a given secret; those too short to tell from chance do not count."""

@@ -30,7 +30,6 @@ from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
-from kasparro.ingestion.sources.json_records import Flaw
 from kasparro.ingestion.sources.large_answers import HandOn, Part
 from kasparro.ingestion.sources.loops import LoopWatch, page_digest
 from kasparro.ingestion.sources.named_pages import STALE, is_named
@@ -299,16 +298,16 @@ class ApiPages:
             yield self._page_of(url, place, some, cursor)
 
     def _page_of(self, url: str, place: Place, part: Part, cursor: Cursor | None) -> Page:
-        found = [(e, ApiOrigin(url, place.ordinal, n)) for n, e in enumerate(part.elements, part.first)]
-        return Page(
-            records=[RawRecord(text, origin) for text, origin in found if not isinstance(text, Flaw)],
-            rejects=[
-                Reject(flaw.payload, origin, flaw.reason, flaw.message, flaw.field)
-                for flaw, origin in found
-                if isinstance(flaw, Flaw)
-            ],
-            cursor=cursor,
-        )
+        records, rejects = [], []
+        for position, element in enumerate(part.elements, part.first):
+            origin = ApiOrigin(url, place.ordinal, position)
+            if isinstance(element, bytes):
+                records.append(RawRecord(element, origin))
+            else:
+                rejects.append(
+                    Reject(element.payload, origin, element.reason, element.message, element.field)
+                )
+        return Page(records, cursor, rejects)
 
     def _conditions(self, place: Place, answer: Answer) -> dict[str, str]:
         if place.ordinal > 1 or self._target.method != "GET":

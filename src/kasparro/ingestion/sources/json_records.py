@@ -86,8 +86,7 @@ def elements(array: bytes) -> list[Element]:
 def quick_elements(array: bytes) -> list[Element] | None:
     """The elements of an array of which all is proper JSON; `None` for everything else."""
     try:
-        texts = map(bytes, _elements(array))
-        return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
+        return _shallow_all(list(map(bytes, _elements(array))))
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -95,8 +94,7 @@ def quick_elements(array: bytes) -> list[Element] | None:
 def quick_lines(text: bytes) -> list[Element] | None:
     """The values that follow each other in *text*, one a line or not; `None` when not all of it is proper JSON."""
     try:
-        texts = map(bytes, _lines(text))
-        return [text if len(text) <= _SURELY_SHALLOW else _shallow(text) for text in texts]
+        return _shallow_all(list(map(bytes, _lines(text))))
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -135,6 +133,12 @@ def checked(text: bytes) -> Element:
         if not _is_json_but_for_surrogates(text):
             return _flaw(text, RejectReason.INVALID_JSON, str(error))
     return _shallow(text)
+
+
+def _shallow_all(texts: list[bytes]) -> list[Element]:
+    if max(map(len, texts), default=0) <= _SURELY_SHALLOW:
+        return [*texts]
+    return list(map(_shallow, texts))
 
 
 def _shallow(text: bytes) -> Element:

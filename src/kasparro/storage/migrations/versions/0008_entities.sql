@@ -8,6 +8,8 @@ ALTER TABLE entity_link -- which nothing has written to yet
     ADD COLUMN keys BYTEA NOT NULL,
     ADD COLUMN conflict JSONB,
     ADD CONSTRAINT entity_link_decided_by_check CHECK (decided_by IN ('rule', 'operator'));
+DROP INDEX entity_link_entity_id_idx;
+CREATE INDEX entity_link_entity_idx ON entity_link (entity_id, id);
 CREATE INDEX entity_link_conflict_idx ON entity_link (entity_id) WHERE conflict IS NOT NULL;
 CREATE TABLE entity_key (
     key BYTEA NOT NULL,
