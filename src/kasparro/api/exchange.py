@@ -16,6 +16,9 @@ from kasparro.core.database_time import Meter
 
 KEY: Final = "kasparro.exchange"
 
+VARY: Final = (b"vary", b"accept-encoding")
+"""Of every answer: what is too short to be packed today is not tomorrow, and a 304 has it as its 200 has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -62,6 +65,12 @@ class Exchange:
         if self.kept is None:
             return told
         return told + (b", cache;desc=hit" if self.kept else b", cache;desc=miss")
+
+    @property
+    def told(self) -> list[tuple[bytes, bytes]]:
+        """The headers of its answer that are about itself."""
+        request_id = (b"x-request-id", self.request_id.encode())
+        return [*self.headers, request_id, (b"server-timing", self.timing), VARY]
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

@@ -10,8 +10,11 @@ class HeadersSent(Exception):
 
 
 def as_get(scope: Scope) -> Scope:
-    """*scope* of the same request as a GET; what is put into it later is not in the original."""
-    return {**scope, "method": "GET"}
+    """*scope* of the same request as a GET; what is put into it later is not in the original.
+
+    What a server can do for a GET is left out.
+    """
+    return {**scope, "method": "GET", "extensions": {}}
 
 
 def headers_only(send: Send) -> Send:

@@ -17,29 +17,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kasparro.api.codings import NOTHING, Accepted, accepted
 from kasparro.api.compression import Compressing
 from kasparro.api.exchange import KEY, Exchange
-from kasparro.api.familiar import Familiar
 from kasparro.api.head import HeadersSent, as_get, headers_only
 from kasparro.api.headers import completed
-from kasparro.api.metrics import METHODS, Metrics
 from kasparro.api.problems import internal_error
+from kasparro.api.served import Served
 from kasparro.core.database_time import METER
 from kasparro.core.logging_config import REQUEST_ID
-from kasparro.core.plain_events import PlainEvents
 
 log = structlog.get_logger(__name__)
-plain = PlainEvents(__name__)
-
-VARY: Final = (b"vary", b"accept-encoding")
-"""Of every answer: what is too short to be packed today is not tomorrow, and a 304 has it as its 200 has."""
 
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class ExchangeMiddleware:
-    def __init__(self, app: ASGIApp, metrics: Metrics, familiar: Familiar) -> None:
+    def __init__(self, app: ASGIApp, served: Served) -> None:
         self.app = app
-        self._familiar = familiar
-        self._metrics = metrics
+        self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,7 +40,7 @@ class ExchangeMiddleware:
             return
         given, accepts = _given(scope)
         exchange = scope[KEY] = Exchange(given or secrets.token_hex(16), accepts)
-        self._metrics.begin()
+        self._served.begin()
         before, metered = REQUEST_ID.set(exchange.request_id), METER.set(exchange.database)
         send = _completing(scope, send, exchange)
         within = scope
@@ -60,14 +53,15 @@ class ExchangeMiddleware:
         except HeadersSent:
             pass  # all that was asked for
         finally:
-            self._end(scope["method"], within, exchange, ours=given is None)
+            route = getattr(within.get("route"), "path", None)
+            self._served.end(scope["method"], route, exchange, ours=given is None)
             METER.reset(metered)
             REQUEST_ID.reset(before)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[KEY]
         try:
-            await (self._familiar.way(scope) or self.app)(scope, receive, send)
+            await self.app(scope, receive, send)
         except HeadersSent:
             raise
         except ClientDisconnect:
@@ -76,27 +70,6 @@ class ExchangeMiddleware:
             log.exception("request.failed")
             if exchange.status is None:
                 await internal_error(exchange)(scope, receive, send)
-
-    def _end(self, method: str, scope: Scope, exchange: Exchange, *, ours: bool) -> None:
-        """The path is that of the route: ids and query values may say more than a log should know.
-
-        *ours*: the request id is of our making, and so is the whole line.
-        """
-        route = getattr(scope.get("route"), "path", None)
-        milliseconds = exchange.milliseconds
-        self._metrics.end(method, route, exchange.status, milliseconds / 1000, exchange.code)
-        event: dict[str, str | float | None] = {
-            "method": method,
-            "route": route,
-            "status": exchange.status,
-            "duration_ms": milliseconds,
-        }
-        if exchange.code:
-            event["code"] = exchange.code
-        if ours and method in METHODS:
-            plain.info("request.served", exchange.request_id, **event)
-        else:
-            log.info("request.served", request_id=exchange.request_id, **event)
 
 
 def _given(scope: Scope) -> tuple[str | None, Accepted]:
@@ -117,13 +90,8 @@ def _completing(scope: Scope, send: Send, exchange: Exchange) -> Send:
     async def complete(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = int(message["status"])
-            more = [
-                *exchange.headers,
-                (b"x-request-id", exchange.request_id.encode()),
-                (b"server-timing", exchange.timing),
-                VARY,
-            ]
-            message["headers"] = completed(message.get("headers", ()), more, scope["scheme"])
+            own = message.get("headers", ())
+            message["headers"] = completed(own, exchange.told, scope["scheme"])
         await send(message)
 
     return complete

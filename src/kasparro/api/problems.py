@@ -155,9 +155,14 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def on_error(request: Request, error: KasparroError) -> Response:
+    return not_served(exchange_of(request.scope), error)
+
+
+def not_served(exchange: Exchange, error: KasparroError) -> Response:
+    """The answer to an error that ended a request; logged where it is the server's."""
     if rule_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request.not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
-    return problem_of(exchange_of(request.scope), error)
+    return problem_of(exchange, error)
 
 
 def _unforeseen(error: KasparroError) -> KasparroError | None:

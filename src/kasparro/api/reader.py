@@ -7,7 +7,7 @@ The routes and the short way past them (`short_way`) both ask it, so an answer i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -48,26 +48,46 @@ class Reader:
 
     async def answer(self, question: Question, tags: frozenset[bytes], exchange: Exchange) -> Answer:
         """The page that is asked for, or 304 where its tag is among *tags*. Raises `StorageError`."""
-        state = await self.versions.current()
-        own = self._told(state, question.source)
+        return await self.from_state(question, tags, exchange, await self.versions.current())
+
+    async def from_state(
+        self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
+    ) -> Answer:
+        """The same from a *state* that is known. Raises `StorageError`."""
+        answer = self.at_once(question, tags, exchange, state)
+        if answer is not None:
+            return answer
+        packed = None
         if not question.kept:
-            kept = await self._make_page(question, "")
+            page = await self._make_page(question, "")
         else:
-            stamp, tag, told = question.marks(state)
-            own += told
-            if tags and (ANYTHING in tags or tag in tags):
-                return Answer(HTTPStatus.NOT_MODIFIED, own)
-            kept = await self._kept(
-                exchange, question.asked, stamp, partial(self._shared_page, question, stamp)
+            stamp = question.marks(state).stamp
+            page = self.cache.found(question.asked, stamp) or await self.cache.made(
+                question.asked, stamp, partial(self._shared_page, question, stamp)
             )
-        beginning = self._beginning(exchange, state, question.source, kept)
-        if exchange.accepts.gzip and question.kept and len(kept.after) >= SMALLEST:
-            body = gzip_around(beginning, kept.after, await self._deflated(question.asked, kept))
-            own.append(GZIPPED)
-        else:
-            body = beginning + kept.after
-        own += (JSON, (b"link", question.link(kept.cursor)), (b"content-length", b"%d" % len(body)))
-        return Answer(HTTPStatus.OK, own, body)
+            if self._is_packed(exchange, page):
+                packed = await self._packed(question.asked, page)
+        return self._page(question, exchange, state, page, packed)
+
+    def at_once(
+        self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
+    ) -> Answer | None:
+        """What can be answered without waiting for anything: 304, or what is kept. Looks once a request."""
+        if not question.kept:
+            return None
+        marks = question.marks(state)
+        if tags and (ANYTHING in tags or marks.tag in tags):
+            return Answer(HTTPStatus.NOT_MODIFIED, [*self._told(state, question.source), *marks.validators])
+        page = self.cache.get(question.asked, marks.stamp)
+        exchange.kept = page is not None
+        if page is None:
+            return None
+        packed = None
+        if self._is_packed(exchange, page):
+            packed = self.cache.found(_packed_name(question.asked), page.stamp)
+            if packed is None:
+                return None
+        return self._page(question, exchange, state, page, packed)
 
     async def record(self, record_id: int, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """One record. Raises `NotFound` and `StorageError`."""
@@ -102,6 +122,21 @@ class Reader:
         tag = _record_tag(asked, state, source)
         return self._told(state, source) + validators(tag, state.changed_at(source))
 
+    def _page(
+        self, question: Question, exchange: Exchange, state: DatasetState, page: Kept, packed: Kept | None
+    ) -> Answer:
+        beginning = self._beginning(exchange, state, question.source, page)
+        own = self._told(state, question.source)
+        if question.kept:
+            own += question.marks(state).validators
+        if packed is None:
+            body = beginning + page.after
+        else:
+            body = gzip_around(beginning, page.after, packed.after)
+            own.append(GZIPPED)
+        own += (JSON, (b"link", question.link(page.cursor)), (b"content-length", b"%d" % len(body)))
+        return Answer(HTTPStatus.OK, own, body)
+
     def _beginning(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
         """The answer of a page up to its records: what it says of itself, in what is kept."""
         stale = self.freshness.of(source, state)
@@ -124,22 +159,17 @@ class Reader:
             await self.shared.close()
         await self.versions.close()
 
-    async def _kept(
-        self, exchange: Exchange, asked: bytes, stamp: str, make: Callable[[], Awaitable[Kept]]
-    ) -> Kept:
-        kept = self.cache.get(asked, stamp)
-        exchange.kept = kept is not None
-        return kept or await self.cache.made(asked, stamp, make)
+    def _is_packed(self, exchange: Exchange, page: Kept) -> bool:
+        return exchange.accepts.gzip and len(page.after) >= SMALLEST
 
-    async def _deflated(self, asked: bytes, kept: Kept) -> bytes:
-        """The end of a page, packed once and kept like the page itself."""
-        name = b"deflated " + asked
+    async def _packed(self, asked: bytes, page: Kept) -> Kept:
+        """The end of *page*, packed once and kept like the page itself."""
+        name = _packed_name(asked)
 
         async def make() -> Kept:
-            return Kept(kept.stamp, b"", await aside(deflated, kept.after))
+            return Kept(page.stamp, b"", await aside(deflated, page.after))
 
-        packed = self.cache.found(name, kept.stamp) or await self.cache.made(name, kept.stamp, make)
-        return packed.after
+        return self.cache.found(name, page.stamp) or await self.cache.made(name, page.stamp, make)
 
     async def _shared_page(self, question: Question, stamp: str) -> Kept:
         """A page that another instance made, else one made here and shared."""
@@ -163,6 +193,10 @@ class Reader:
         if row is None:
             raise NotFound(f"there is no record {record_id}")
         return Kept(state.stamp(row.source), b"", record_bytes(row), source=row.source)
+
+
+def _packed_name(asked: bytes) -> bytes:
+    return b"packed " + asked
 
 
 def _record_tag(asked: bytes, state: DatasetState, source: str) -> bytes:
