@@ -8,6 +8,7 @@ import re
 import resource
 import select
 import signal
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -20,10 +21,11 @@ WORKERS = 2
 
 @pytest.fixture
 def kasparro(tmp_path, database_url):
-    made = Kasparro(tmp_path, {"DATABASE_URL": database_url, "DB_POOL_SIZE": "2"})
-    made.catalog(CSV.format(name="alpha"))
-    made.csv("alpha", 20)
-    return made
+    with tempfile.TemporaryDirectory(prefix="k-") as short:  # a parent that is killed leaves its folder
+        made = Kasparro(tmp_path, {"DATABASE_URL": database_url, "DB_POOL_SIZE": "2", "TMPDIR": short})
+        made.catalog(CSV.format(name="alpha"))
+        made.csv("alpha", 20)
+        yield made
 
 
 def entries(process, event, count=1):
