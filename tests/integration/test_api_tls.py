@@ -35,6 +35,9 @@ from kasparro.ingestion.csv.locations import find, open_file
 from kasparro.ingestion.http.access import access_of
 from kasparro.ingestion.http.tokens import TokenCache
 from kasparro.ingestion.sources.api import ApiPages
+from kasparro.services.check_steps import Outcome
+from kasparro.services.network_check import TLS
+from kasparro.services.source_check import check_source
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +156,14 @@ async def test_an_authority_of_ones_own_is_trusted_where_it_is_declared(files):
         ):
             await fetch(declared(api, files))
         assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(("tls", "outcome"), [({"ca": "ca.pem"}, Outcome.OK), (None, Outcome.FAIL)])
+async def test_a_check_judges_a_certificate_as_a_run_does(files, tls, outcome):
+    async with serve(files.server("localhost")) as api:
+        check = await check_source(declared(api, files, tls=tls))
+    assert [step.outcome for step in check.steps if step.step == TLS] == [outcome]
+    assert check.failed == (outcome is Outcome.FAIL)
 
 
 async def test_what_is_wrong_with_a_certificate_is_told(files):

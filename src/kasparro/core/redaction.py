@@ -10,6 +10,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
+from html import escape
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -52,15 +53,22 @@ _RULES: Final = (
     ),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/-]{16,}=*"), r"\1 ***"),
 )
+_HEX: Final = re.compile(r"%[0-9A-F]{2}")
+_FOR_SCRIPTS: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "&<>"}
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def spellings(value: str) -> set[str]:
-    """*value* as it stands in plain text, in URLs, in Python's and in JSON's quotes."""
+    """*value* as it stands in plain text, URLs, HTML, and in quotes as Python and the JSON of Python, PHP and Go write them."""
     in_urls = {quote(value), quote(value, safe=""), quote_plus(value)}
-    return {value, repr(value)[1:-1], json.dumps(value)[1:-1]} | in_urls
+    in_urls |= {_HEX.sub(lambda match: match[0].lower(), url) for url in in_urls}
+    in_json = {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    in_json |= {text.replace("/", "\\/") for text in in_json}
+    in_json |= {text.translate(_FOR_SCRIPTS) for text in in_json}
+    in_html = {escape(value), escape(value, quote=False)}
+    return {value, repr(value)[1:-1]} | in_urls | in_json | in_html
 
 
 class KnownSecrets:

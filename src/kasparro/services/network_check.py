@@ -22,8 +22,13 @@ _PORTS: Final = {"http": 80, "https": 443}
 _MOST_ADDRESSES: Final = 4
 
 
-async def network_steps(url: str, seconds: float, *, credential: bool) -> AsyncIterator[Step]:
-    """Look at the host of *url*, within *seconds* each; *credential*: whether one is sent there. Ends after the first failure."""
+async def network_steps(
+    url: str, seconds: float, *, credential: bool, tls: ssl.SSLContext | bool = True
+) -> AsyncIterator[Step]:
+    """Look at the host of *url*, within *seconds* each. Ends after the first failure.
+
+    *credential*: whether one is sent there. *tls*: what certificates are verified with; True: the authorities of the system.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     named = await _resolved(host, port, seconds)
@@ -35,7 +40,7 @@ async def network_steps(url: str, seconds: float, *, credential: bool) -> AsyncI
     if connected.outcome is Outcome.FAIL:
         return
     if parts.scheme == "https":
-        yield await _secured(host, port, seconds)
+        yield await _secured(host, port, seconds, tls=tls)
     elif credential and not _is_loopback(host):
         hint = "Declare the https:// address, if there is one"
         yield Step(TLS, Outcome.WARN, "plain http: everybody on the way can read the credential", hint)
@@ -76,13 +81,15 @@ async def _connected(host: str, port: int, seconds: float) -> Step:
     return Step(CONNECTION, Outcome.OK, f"port {port}", milliseconds=milliseconds)
 
 
-async def _secured(host: str, port: int, seconds: float) -> Step:
+async def _secured(host: str, port: int, seconds: float, *, tls: ssl.SSLContext | bool) -> Step:
     took = stopwatch()
     try:
         async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+            _, writer = await asyncio.open_connection(host, port, ssl=tls)
     except ssl.SSLCertVerificationError as error:
-        hint = "Check the host name and the clock of this machine; a private authority must be known to the system"
+        hint = (
+            "Check the host name and the clock of this machine; a private authority is declared as `tls.ca`"
+        )
         return Step(TLS, Outcome.FAIL, f"the certificate is refused: {error.verify_message}", hint, took())
     except (OSError, TimeoutError) as error:
         why = getattr(error, "reason", None) or error.__class__.__name__

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from kasparro.core.etl_config import (
     StreamSource,
     path_kind,
 )
+from kasparro.ingestion.http.tls import tls_contexts
 from kasparro.ingestion.ports import Facilities
 from kasparro.ingestion.singer.discovery import stream_names
 from kasparro.ingestion.singer.source import TapPages
@@ -69,7 +71,7 @@ async def check_source(declaration: SourceDeclaration, facilities: Facilities | 
     except SourceError as error:
         return SourceCheck([*before, *_refused(declaration, error, took())], None, error)
     steps = [
-        *map(_excused, before),
+        *before,
         *_arrived(declaration, page, took()),
         *_streams(tap),
         *sample_steps(declaration, page.previews),
@@ -80,13 +82,11 @@ async def check_source(declaration: SourceDeclaration, facilities: Facilities | 
 async def _on_the_way(declaration: SourceDeclaration) -> AsyncIterator[Step]:
     match declaration:
         case ApiSource() | StreamSource():
-            credential = declaration.auth.type != "none"
-            async for step in network_steps(declaration.url, _NETWORK_SECONDS, credential=credential):
+            async for step in _reached(declaration, declaration.url):
                 yield step
         case CsvSource():
             if path_kind(declaration.path) == "http":
-                credential = declaration.auth.type != "none"
-                async for step in network_steps(declaration.path, _NETWORK_SECONDS, credential=credential):
+                async for step in _reached(declaration, declaration.path):
                     yield step
                     if step.outcome is Outcome.FAIL:
                         return
@@ -94,6 +94,13 @@ async def _on_the_way(declaration: SourceDeclaration) -> AsyncIterator[Step]:
                 yield step
         case SingerSource():
             yield _program(declaration)
+
+
+def _reached(declaration: ApiSource | CsvSource | StreamSource, url: str) -> AsyncIterator[Step]:
+    tls: ssl.SSLContext | bool = True
+    if not isinstance(declaration, StreamSource):
+        tls = tls_contexts(declaration.tls, declaration.folder).own
+    return network_steps(url, _NETWORK_SECONDS, credential=declaration.auth.type != "none", tls=tls)
 
 
 def _program(declaration: SingerSource) -> Step:
@@ -149,12 +156,6 @@ def _paging(declaration: SourceDeclaration, page: FirstPage) -> str:
         return f"; pagination {kind}: next is {place[0]} {place[1]}"
     short = page.total is not None and page.total > page.records + page.rejects
     return f"; pagination {kind}: no further page{', although there are more records' if short else ''}"
-
-
-def _excused(step: Step) -> Step:
-    """A certificate that the request itself has accepted is no failure: the source may have an authority of its own."""
-    refused = step.step == TLS and step.outcome is Outcome.FAIL
-    return replace(step, outcome=Outcome.WARN) if refused else step
 
 
 def _streams(tap: TapPages | None) -> list[Step]:

@@ -66,6 +66,8 @@ CASES = [
     *(failing(f"{code}", status(code), "auth_failed") for code in (401, 403)),
     *(failing(f"{code} that nobody asked for", Answer(b"", code, kind=""), UNEXPECTED) for code in (304, 300, 305)),
     recovering("500 twice", status(500), status(500)),
+    recovering("206, some bytes of it", GOOD.but(status=206, headers=(("Content-Range", "bytes 0-9/100"),))),
+    fine("206, a page", GOOD.but(status=206, headers=(("Content-Range", "items 0-2/3"),))),
     *(
         recovering(f"Retry-After {given!r}", status(429, ("Retry-After", given)))
         for given in ("0", "-5", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2015 07:28:00 GMT", "0.001")

@@ -24,6 +24,7 @@ from kasparro.core.errors import (
     PermanentSourceError,
     SourceError,
     TransientSourceError,
+    TruncatedContent,
     UnexpectedContent,
 )
 from kasparro.ingestion.http.body import MIB, Body, BodyReader, Bounds, read_body
@@ -204,6 +205,8 @@ class HttpClient:
             raise NotModified
         if raw.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise UnexpectedContent(f"answered {raw.status}, which is no answer to what was asked")
+        if _is_cut_out(raw):
+            raise TruncatedContent("answered 206 with a piece of the answer, and no piece was asked for")
         headers = raw.headers.copy()
         if "Link" in headers:
             headers["Link"] = ", ".join(raw.headers.getall("Link"))
@@ -246,6 +249,12 @@ class HttpClient:
 
 async def _read(raw: aiohttp.ClientResponse, bounds: Bounds) -> Body:
     return await read_body(raw.content.iter_any(), _encoding(raw), bounds)
+
+
+def _is_cut_out(raw: aiohttp.ClientResponse) -> bool:
+    """Whether these are some bytes of an answer. Some APIs give pages with status 206, in a unit of their own."""
+    unit = raw.headers.get("Content-Range", "").strip().lower()
+    return raw.status == HTTPStatus.PARTIAL_CONTENT and unit.startswith("bytes")
 
 
 def _encoding(raw: aiohttp.ClientResponse) -> str:

@@ -11,7 +11,7 @@ _PARAMETER: Final = re.compile(
     r"""\s*;\s*(?:([!#$&+\-.^_`|~0-9A-Za-z]+)\*?\s*(?:=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*)))?)?""",
     re.DOTALL,
 )
-_TO_NEXT_LINK: Final = re.compile(r"""(?:"(?:[^"\\]|\\.)*+"|[^,"])*+,?""", re.DOTALL)
+_TO_NEXT_LINK: Final = re.compile(r"""(?:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^,"])*+[\s,]*+""", re.DOTALL)
 
 
 def link_target(header: str, relation: str) -> str | None:
@@ -20,9 +20,9 @@ def link_target(header: str, relation: str) -> str | None:
 
 
 def links(header: str) -> Iterator[tuple[str, list[str]]]:
-    """Every link with its relations. What cannot be read is passed over."""
-    position = 0
-    while position < len(header):
+    """Every link with its relations. What cannot be read is passed over, and a header of any length in one go."""
+    position, last = 0, header.rfind(">")
+    while position <= last:
         target = _TARGET.match(header, position)
         if target is None:
             position = _skip(header, position)
@@ -33,15 +33,17 @@ def links(header: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _relations(header: str, position: int) -> tuple[list[str], int]:
-    """The first `rel` counts, later ones are ignored (section 3.3)."""
+    """The first `rel` counts, later ones are ignored (section 3.3). A link with an `anchor` is none of this answer (3.2)."""
     relations: list[str] | None = None
+    elsewhere = False
     while parameter := _PARAMETER.match(header, position):
         name, quoted, bare = parameter.groups()
         if relations is None and name is not None and name.lower() == "rel":
             value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare or ""
             relations = value.lower().split()
+        elsewhere = elsewhere or (name is not None and name.lower() == "anchor")
         position = parameter.end()
-    return relations or [], position
+    return [] if elsewhere else relations or [], position
 
 
 def _skip(header: str, position: int) -> int:

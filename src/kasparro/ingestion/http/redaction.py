@@ -6,16 +6,15 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus
 
-import msgspec
+from kasparro.core.redaction import spellings
 
 MASK: Final = "***"
 SENSITIVE_ENDINGS: Final = (
     *("token", "key", "secret", "password", "passwd", "pwd", "signature", "sig", "credential", "auth"),
 )
 _QUERY_VALUE: Final = re.compile(
-    rf"([?&;][^=&#\s\"'<>]*?(?:{'|'.join(SENSITIVE_ENDINGS)})=)[^&#\s\"'<>]+", re.IGNORECASE
+    rf"([?&;][^=?&;#\s\"'<>]*?(?:{'|'.join(SENSITIVE_ENDINGS)})=)[^&#\s\"'<>]+", re.IGNORECASE
 )
 _USER_INFO: Final = re.compile(r"(https?://)[^/?#\s@\"'<>]+@", re.IGNORECASE)
 _SHORT: Final = 4
@@ -46,9 +45,11 @@ class Redactor:
             self._compile()
 
     def _compile(self) -> None:
-        spellings = {spelling for secret in (*self._given, *self._learned) for spelling in _spellings(secret)}
-        self._telling = tuple(spelling for spelling in spellings if len(spelling) >= TELLING)
-        alternatives = [_pattern(spelling) for spelling in sorted(spellings, key=len, reverse=True)]
+        known = {spelling for secret in (*self._given, *self._learned) for spelling in spellings(secret)} - {
+            ""
+        }
+        self._telling = tuple(spelling for spelling in known if len(spelling) >= TELLING)
+        alternatives = [_pattern(spelling) for spelling in sorted(known, key=len, reverse=True)]
         self._secrets = re.compile("|".join(alternatives)) if alternatives else None
 
     def __call__(self, text: str) -> str:
@@ -61,11 +62,6 @@ class Redactor:
     def shows_secret(self, text: str) -> bool:
         """Whether *text* contains a given secret; those too short to tell from chance do not count."""
         return any(spelling in text for spelling in self._telling)
-
-
-def _spellings(secret: str) -> set[str]:
-    as_json = msgspec.json.encode(secret).decode()[1:-1]
-    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), as_json} - {""}
 
 
 def _pattern(spelling: str) -> str:

@@ -26,8 +26,8 @@ _TABLES: Final = frozenset(
     {"text/csv", "application/csv", "text/x-csv", "text/comma-separated-values", "text/tab-separated-values"}
 )
 _XML: Final = frozenset({"application/xml", "text/xml"})
-_GUARD: Final = re.compile(rb"[ \t\r\n]*(?:\)\]\}'?,?|while ?\(1\);|for ?\(;;\);)[ \t\r\n]*")
-_CALL: Final = re.compile(rb"[ \t\r\n]*(?:/\*\*/)?[ \t]*[A-Za-z_$][\w$.]{0,100}\([ \t\r\n]*[\[{]")
+_GUARD: Final = re.compile(rb"[ \t\r\n]*+(?:\)\]\}'?,?|while ?\(1\);|for ?\(;;\);)[ \t\r\n]*+")
+_CALL: Final = re.compile(rb"[ \t\r\n]*+(?:/\*\*/[ \t]*+)?[A-Za-z_$][\w$.]{0,100}\([ \t\r\n]*+[\[{]")
 _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml")
 _ERROR_ROOTS: Final = frozenset({"error", "errors", "errorresponse", "exceptionreport", "fault", "html"})
 

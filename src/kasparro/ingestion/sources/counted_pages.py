@@ -60,12 +60,14 @@ class Counted(Plain):
         if more is False or (total is not None and seen >= total):
             return None
         short = self.size is not None and answer.count < self.size
-        if more is None and (answer.count == 0 or (short and place.full)):
+        outlook = self.outlook(place, answer)
+        end = None if outlook is None else outlook.end
+        believed = short and place.full and (end is None or at >= end)  # no total says that there is more
+        if more is None and (answer.count == 0 or believed):
             return None
         full = place.full or (self.size is not None and not short)
         counted = seen if self.ends.counts else 0
-        outlook = self.outlook(place, answer)
-        last = short or (outlook is not None and outlook.end is not None and at >= outlook.end)
+        last = short or (end is not None and at >= end)
         return replace(place.step(at), full=full, doubted=last and more is None, seen=counted)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -19,7 +20,11 @@ SECRET = 'a b+c/d="e%&ü'
         quote(SECRET),
         quote(SECRET, safe=""),
         quote_plus(SECRET),
+        quote(SECRET, safe="").lower(),
         json.dumps(SECRET, ensure_ascii=False)[1:-1],
+        json.dumps(SECRET)[1:-1].replace("/", "\\/"),
+        json.dumps(SECRET, ensure_ascii=False)[1:-1].replace("&", "\\u0026"),
+        escape(SECRET),
     ],
 )
 def test_every_spelling_of_a_secret_is_taken_out(spelling):
@@ -77,3 +82,17 @@ def test_secrets_that_come_later_are_learned_and_the_oldest_of_many_forgotten():
     assert redact("token+number/0") == "token+number/0"
     assert len(redact.learned) == LEARNED
     assert redact.shows_secret("a/token+number/16/b")
+
+
+@pytest.mark.parametrize("part", ["?", ";", "?a;", "&b", "http://", "?token"])
+def test_a_hostile_address_of_megabytes_is_looked_at_once(part):
+    """Eight thousand characters, which a next link may have, took twenty seconds; quadratic time would be days."""
+    text = part * (2_000_000 // len(part))
+    assert Redactor([])(text) == text
+
+
+def test_a_telling_name_behind_other_separators_is_known():
+    assert (
+        Redactor([])("https://x.example/a??b;access_token=abc&?key=d")
+        == "https://x.example/a??b;access_token=***&?key=***"
+    )

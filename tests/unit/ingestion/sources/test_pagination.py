@@ -69,6 +69,24 @@ def test_a_short_page_is_the_last_once_the_size_is_known_to_be_honoured(place, c
     assert way.after(place, answer([{}] * count)) == following
 
 
+@pytest.mark.parametrize(
+    ("declared", "place", "following"),
+    [
+        ({"type": "page", "size_param": "n", "size": 3}, Place(2, 2, full=True), 3),
+        ({"type": "offset", "limit": 3}, Place(3, 2, full=True), 5),
+    ],
+)
+def test_a_short_page_is_not_the_last_where_a_larger_total_is_told(declared, place, following):
+    """It lost what came behind a page that the source had filtered after cutting it, and called that a success."""
+    way = paging(**declared)
+    assert way.after(place, answer({"items": [1, 2], "total": 7})) == Place(
+        following, 3, full=True, doubted=True
+    )
+    assert way.after(place, answer({"items": [], "total": 7})) is None
+    assert way.after(place, answer({"items": [1, 2], "total": 5})) is None
+    assert way.after(place, answer({"items": [1, 2], "count": 2})) is None
+
+
 def test_a_short_page_says_nothing_where_no_size_was_asked_for():
     assert paging(type="page").after(Place(1, full=True), answer([1])) == Place(2, 2, full=True)
 
