@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up install test lint check crash chaos format bench lock clean
+.PHONY: help up install test lint check crash chaos format bench bench-api lock clean
 
 # The interpreter that makes .venv, 3.11 or newer: make PYTHON=python3.13 up
 PYTHON ?= python3
@@ -41,6 +41,9 @@ format: .dev  ## Format the code and mend what the linter can mend
 
 bench: .dev  ## Measure ingest on this machine, beside what PostgreSQL itself can do
 	@PYTHONPATH=tools $(BIN)/python -m bench $(if $(PEERS),--peers) $(ARGS)
+
+bench-api: .dev  ## Measure the API on this machine, beside a bare reply and other servers of the same rows
+	@PYTHONPATH=tools $(BIN)/python -m bench_api $(if $(PEERS),--peers) $(ARGS)
 
 lock: .dev  ## Renew the hashed locks from pyproject.toml
 	$(BIN)/python tools/lock.py

@@ -14,6 +14,7 @@ from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
 from kasparro.ingestion.runner import run_under_lease
 from kasparro.schemas.ingest import RunStatus
+from kasparro.storage import snapshots
 from kasparro.storage.entities.deciding import EntityDecisions
 from kasparro.storage.entities.reading import Entities, EntityFilter
 from kasparro.storage.ingest_store import PostgresIngestStore
@@ -277,4 +278,60 @@ async def test_operators_and_loads_do_not_get_in_each_others_way(db):
 
     together = frozenset(f"{name}:{n}" for name in ("one", "two") for n in range(10))
     assert await partition(db) == {together, *(frozenset({f"one:{n}", f"two:{n}"}) for n in range(10, 100))}
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+def shown_whole(name):
+    return matched(name).model_copy(update={"snapshot": True})
+
+
+async def test_a_record_that_is_deleted_leaves_its_entity_and_one_that_comes_back_finds_it_again(db):
+    whole = shown_whole("two")
+    await load(db, "one", [book(1), book(2)])
+    await load(db, "two", [book(1), book(2), book(3)], declaration=whole)
+    alone = await one(db, "SELECT entity_id::text FROM entity_link WHERE source_id = '3'")
+
+    await load(db, "two", [book(2)], declaration=whole)
+    assert await partition(db) == {frozenset({"one:1"}), frozenset({"one:2", "two:2"})}
+    assert await one(db, SUMS) == (True, True, True, True)
+    emptied = await Entities(db).one(alone)
+    assert emptied is not None
+    assert (emptied.record_count, emptied.records) == (0, [])
+
+    await load(db, "two", [book(1), book(2), book(3)], declaration=whole)
+    assert await partition(db) == {
+        frozenset({"one:1", "two:1"}),
+        frozenset({"one:2", "two:2"}),
+        frozenset({"two:3"}),
+    }
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+async def test_a_record_that_is_deleted_leaves_its_entity_though_no_rules_are_declared_any_more(db):
+    await load(db, "one", [book(1)])
+    await load(db, "two", [book(1), book(2)])
+    await load(db, "two", [book(2)], declaration=api_declaration("two", snapshot=True))
+    assert await partition(db) == {frozenset({"one:1"}), frozenset({"two:2"})}
+    assert await one(db, SUMS) == (True, True, True, True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_sources_that_link_and_delete_at_once_keep_together_what_is_there(db, seed, monkeypatch):
+    """Small windows and batches, so that deletions of one source come between those of others and their linking."""
+    monkeypatch.setattr(snapshots, "WINDOW", 4)
+    chance = random.Random(seed)
+    last = {}
+
+    async def follow(name):
+        for _ in range(4):
+            last[name] = chance.sample(range(19), chance.randint(1, 19))
+            books = [book(n) for n in last[name]]
+            pages = [books[start : start + 5] for start in range(0, len(books), 5)]
+            report = await load(db, name, *pages, declaration=shown_whole(name), batch=5)
+            assert report.status is RunStatus.SUCCESS
+
+    await asyncio.gather(*(follow(name) for name in ("one", "two", "three")))
+
+    there = [frozenset(f"{name}:{n}" for name in last if n in last[name]) for n in range(19)]
+    assert await partition(db) == {together for together in there if together}
     assert await one(db, SUMS) == (True, True, True, True)

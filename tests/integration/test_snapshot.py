@@ -10,6 +10,7 @@ import pytest
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import PermanentSourceError, TransientSourceError
 from kasparro.core.etl_config import CsvSource
+from kasparro.ingestion.batching import Pace
 from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.prepare import Recipe
 from kasparro.ingestion.replay import replay
@@ -18,10 +19,12 @@ from kasparro.schemas.changes import FeedPosition
 from kasparro.schemas.events import BatchCommitted
 from kasparro.schemas.ingest import RunCounters, RunStatus
 from kasparro.schemas.query import RecordQuery
+from kasparro.services.dry_run import Ask, dry_run
 from kasparro.storage import snapshots
 from kasparro.storage.changes import Changes
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.raw_archive import PostgresRawArchive
+from kasparro.storage.stored_data import PostgresStoredData
 
 pytestmark = pytest.mark.anyio
 
@@ -72,9 +75,11 @@ async def test_what_a_complete_fetch_does_not_show_is_deleted(db):
     report = await load(db, things(1, 3), things(4))
 
     assert report.status is RunStatus.SUCCESS
-    assert report.counters == RunCounters(unchanged=3)
+    assert report.counters == RunCounters(unchanged=3, deleted=2)
+    counted = "SELECT records_processed, records_deleted FROM"
+    assert await rows(db, f"{counted} etl_run ORDER BY id") == [(5, 0), (3, 2)]
+    assert await rows(db, f"{counted} etl_totals") == [(8, 2)]
     assert await stored(db) == [1, 3, 4]
-    assert (await notices(db, report))["records_deleted"]["details"] == {"records": 2}
     raw = (
         "SELECT external_id, raw_data::text <> '' FROM raw_data_api WHERE deleted_at IS NOT NULL ORDER BY id"
     )
@@ -198,9 +203,70 @@ async def test_rows_that_left_a_file_are_deleted(db, tmp_path):
         assert await stored(db) == sorted(numbers)
 
 
+@pytest.fixture(params=["unordered", "ordered"])
+def marks(request, monkeypatch):
+    """Marks as they are in a short fetch, and as they are in a long one: in order, in parts."""
+    if request.param == "ordered":
+        monkeypatch.setattr(snapshots, "SAMPLED", 1)
+        monkeypatch.setattr(snapshots, "PART", 2)
+        monkeypatch.setattr(snapshots, "GROUP", 1)
+    return request.param
+
+
+async def test_marks_of_a_long_fetch_are_read_a_part_at_a_time(db, marks, monkeypatch):
+    forget = snapshots.forget
+
+    async def kept(connection, source):
+        query = "SELECT count(DISTINCT part), bool_and(part > 0) FROM snapshot_seen"
+        found.append(await (await connection.execute(query)).fetchone())
+        await forget(connection, source)
+
+    found = []
+    await load(db, things(*range(10)), things(*range(10, 20)), batch=3)
+    monkeypatch.setattr(snapshots, "forget", kept)
+    await load(db, things(*range(19, 4, -1)), batch=3)
+    assert await stored(db) == [*range(5, 20)]
+    assert found[-1] == ((8, True) if marks == "ordered" else (1, False))
+
+
+async def test_what_the_source_left_when_it_was_of_another_type_is_deleted_and_comes_back(db, tmp_path):
+    declaration = api_declaration(snapshot=True)
+    file = tmp_path / "things.csv"
+    file.write_text("id,title\n1,first\n2,first\n3,first\n")
+    csv = CsvSource(name="things", path=str(file), key="id", snapshot=True)
+    await ingest(db, open_source(csv, 100), csv)
+
+    report = await load(db, things(3, 4), declaration=declaration)
+    assert report.counters == RunCounters(inserted=1, updated=1, deleted=2)
+    assert await stored(db) == [3, 4]
+    changes, position = await told(db, FeedPosition())
+    assert [key for op, key, _ in changes if op == "upsert"] == ["3", "4"]
+
+    await ingest(db, open_source(csv, 100), csv, full=True)
+    assert await stored(db) == [1, 2, 3]
+    changes, _ = await told(db, position)
+    assert ("delete", "4") in [(op, key) for op, key, _ in changes]
+
+
+async def test_a_record_whose_key_is_too_long_was_never_stored_and_keeps_nothing(db):
+    await load(db, things(1, 2, 3))
+    report = await load(db, [{"id": 1, "title": "first"}, {"id": "x" * 256, "title": "first"}])
+    assert report.counters == RunCounters(unchanged=1, failed=1, deleted=2)
+    assert await stored(db) == [1]
+
+
+async def test_what_is_told_of_a_source_is_forgotten_with_it(db):
+    await load(db, things(1, 2))
+    await load(db, things(1))
+    assert await one(db, "SELECT count(*) FROM tombstone") == 1
+    async with db.driver_transaction() as connection:
+        await connection.execute("DELETE FROM etl_checkpoint")
+    assert await one(db, "SELECT count(*) FROM tombstone") == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_in_the_end_the_dataset_is_the_last_complete_fetch_and_a_follower_has_the_same(
-    db, seed, monkeypatch
+    db, seed, marks, monkeypatch
 ):
     monkeypatch.setattr(snapshots, "WINDOW", 3)
     chance = random.Random(seed)
@@ -242,3 +308,38 @@ async def test_a_run_that_is_stopped_between_two_deletions_leaves_the_rest_to_th
     assert [key for op, key, _ in changes if op == "upsert"] == ["6"]
     deleted = await rows(db, "SELECT source_id FROM tombstone ORDER BY source_id")
     assert deleted == [(str(number),) for number in range(1, 6)]
+
+
+async def test_a_dry_run_says_what_would_be_deleted_and_what_withholds_it(db, tmp_path):
+    file = tmp_path / "things.csv"
+    source = CsvSource(name="things", path=str(file), key="id", snapshot=True)
+    every_row = "SELECT xmin::text, ctid::text FROM normalized_data ORDER BY id"
+
+    def write(*numbers, bad=""):
+        file.write_text("id,title\n" + "".join(f"{number},t\n" for number in numbers) + bad)
+
+    async def foretold(**asked):
+        before = await rows(db, every_row)
+        found = await dry_run(source, PostgresStoredData(db), Pace(7, 60.0), Ask(**asked))
+        assert await rows(db, every_row) == before
+        assert await one(db, "SELECT count(*) FROM snapshot_seen") == 0
+        return found.would_delete, found.withheld
+
+    write(*range(40))
+    assert await foretold() == (0, None)
+    await ingest(db, open_source(source, 100), source)
+    write(*range(30))
+    assert await foretold() == (10, None)
+    assert await foretold(limit=5) == (None, None)
+    write(*range(30), bad=",nobody\n")
+    deleted, why = await foretold()
+    assert deleted == 0
+    assert "which one it is" in why
+    write(*range(10))
+    deleted, why = await foretold()
+    assert deleted == 0
+    assert "30 of 40" in why
+    assert await foretold(allow_deletions=True) == (30, None)
+
+    write(*range(30))
+    assert (await ingest(db, open_source(source, 100), source)).counters.deleted == 10

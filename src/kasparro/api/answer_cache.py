@@ -57,11 +57,18 @@ class AnswerCache:
 
     def get(self, asked: bytes, stamp: str) -> Kept | None:
         """The answer to *asked* from the state of *stamp*; counted as a hit or a miss."""
+        kept = self.found(asked, stamp)
+        if kept is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return kept
+
+    def found(self, asked: bytes, stamp: str) -> Kept | None:
+        """The same, where nobody counts: a part of an answer that was counted."""
         kept = self._kept.get(asked)
         if kept is None or kept.stamp != stamp:
-            self.misses += 1
             return None
-        self.hits += 1
         self._kept.move_to_end(asked)
         return kept
 

@@ -13,6 +13,7 @@ from kasparro.api.graphql.host import Host
 from kasparro.api.health import HealthCheck
 from kasparro.api.metrics import Metrics
 from kasparro.api.reader import Reader
+from kasparro.api.siblings import Siblings
 from kasparro.runtime import Runtime
 from kasparro.storage.measurements import Measurements
 
@@ -23,6 +24,7 @@ class Scrape:
 
     metrics: Metrics
     measurements: Measurements
+    siblings: Siblings | None = None
 
 
 async def _runtime(request: Request) -> Runtime:

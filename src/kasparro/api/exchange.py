@@ -9,10 +9,15 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kasparro.api.codings import NOTHING, Accepted
 from kasparro.core import clock
 from kasparro.core.config import Scope
+from kasparro.core.database_time import Meter
 
 KEY: Final = "kasparro.exchange"
+
+VARY: Final = (b"vary", b"accept-encoding")
+"""Of every answer: what is too short to be packed today is not tomorrow, and a 304 has it as its 200 has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +39,38 @@ class Caller:
 class Exchange:
     """`status` and `code` are those of the answer, once there is one; `code` only when it is a problem.
 
-    `headers` are those that the answer is to have beside its own.
+    `headers` are those that the answer is to have beside its own, `accepts` the codings it may have. `kept` tells whether it was
+    found among the answers kept here, None where nothing was looked for.
     """
 
     request_id: str
+    accepts: Accepted = NOTHING
     caller: Caller = field(default_factory=Caller)
     status: int | None = None
     code: str | None = None
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    kept: bool | None = None
+    database: Meter = field(default_factory=Meter)
     started: float = field(default_factory=clock.monotonic)
 
     @property
     def milliseconds(self) -> float:
         """How long it has been going on."""
         return round((clock.monotonic() - self.started) * 1000, 3)
+
+    @property
+    def timing(self) -> bytes:
+        """Where the time went (`Server-Timing`, https://www.w3.org/TR/server-timing/)."""
+        told = b"total;dur=%.3f, db;dur=%.3f" % (self.milliseconds, self.database.seconds * 1000)
+        if self.kept is None:
+            return told
+        return told + (b", cache;desc=hit" if self.kept else b", cache;desc=miss")
+
+    @property
+    def told(self) -> list[tuple[bytes, bytes]]:
+        """The headers of its answer that are about itself."""
+        request_id = (b"x-request-id", self.request_id.encode())
+        return [*self.headers, request_id, (b"server-timing", self.timing), VARY]
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

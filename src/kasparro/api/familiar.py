@@ -2,111 +2,141 @@
 
 Whether a request has a sound form, who sends it and what it asks follow from its bytes and the settings alone where its caller is
 `lasting`. What does not (how often they may ask, whether their address sent wrong keys, the state of the dataset) is looked at
-every time. `middleware` asks for the way of each request; `short_way` says what is worth remembering.
+every time. `short_way` offers such a request to the server it came by (`core.http_again`), which then asks us past every layer.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import asyncio
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from starlette.requests import Request
+import structlog
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from kasparro.api.access import address_of
-from kasparro.api.exchange import Caller, exchange_of
-from kasparro.api.limits import network_of
-from kasparro.api.problems import on_error
+from kasparro.api.answer import Answer
+from kasparro.api.codings import Accepted
+from kasparro.api.exchange import Caller, Exchange, exchange_of
+from kasparro.api.headers import completed
+from kasparro.api.problems import internal_error, not_served
 from kasparro.api.questions import Question
 from kasparro.api.reader import Reader
-from kasparro.api.security import Door, refused
-from kasparro.api.short_way import OF_PAGE, PAGE, REMEMBER
-from kasparro.api.validators import known_tags
-from kasparro.core.errors import KasparroError
+from kasparro.api.security import Counted, Door, refused
+from kasparro.api.served import Served
+from kasparro.core import clock
+from kasparro.core.database_time import METER
+from kasparro.core.errors import KasparroError, RateLimited
+from kasparro.core.http_again import KEEP, OFFER, Whole
+from kasparro.core.logging_config import REQUEST_ID
+from kasparro.storage.versions import DatasetState
 
-MOST: Final = 1_000
-MOST_HEADERS: Final = 20
-LONGEST: Final = 4_000
-"""Bytes of a request that is remembered."""
-PARTICULAR: Final = frozenset(
-    {b"accept-encoding", b"content-length", b"expect", b"origin", b"range", b"x-request-id"}
-)
+log = structlog.get_logger(__name__)
+
+ROUTE: Final = "/data"
+PARTICULAR: Final = frozenset({b"content-length", b"expect", b"origin", b"range", b"x-request-id"})
 """Headers that other layers answer to, or that are different each time: requests with one go through all of them."""
 
-Words = tuple[object, ...]
+Done = Callable[[Whole], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A request that was let in."""
+    """A request that was let in. `origin` is of its scope what tells where it came from."""
 
     caller: Caller
+    accepts: Accepted
     question: Question
     tags: frozenset[bytes]
-    reader: Reader
-    door: Door
-
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        exchange = exchange_of(scope)
-        exchange.caller = self.caller
-        response: Response
-        try:
-            await self.door.count(scope, exchange)
-        except KasparroError as error:
-            response = refused(scope, exchange, error)
-        else:
-            scope["route"] = OF_PAGE
-            try:
-                response = await self.reader.answer(self.question, self.tags, exchange)
-            except KasparroError as error:
-                response = await on_error(Request(scope), error)
-        await response(scope, receive, send)
+    counted: Counted
+    origin: Connection
 
 
 class Familiar:
-    def __init__(self, reader: Reader, door: Door) -> None:
-        self._reader = reader
-        self._door = door
-        self._known: OrderedDict[Words, Known] = OrderedDict()
+    def __init__(self, reader: Reader, door: Door, served: Served) -> None:
+        self.reader = reader
+        self.door = door
+        self.served = served
+        self.later: set[asyncio.Task[None]] = set()
 
-    def way(self, scope: Connection) -> ASGIApp | None:
-        """How to answer a request that is known; None for any other, which may be remembered on its way."""
-        if scope["path"] != PAGE or scope["method"] != "GET":
-            return None
-        words = _words(scope)
-        if words is None:
-            return None
-        known = self._known.get(words)
-        if known is None:
-            scope[REMEMBER] = partial(self._remember, words, scope)
-        elif self._door.failures.blocked(network_of(address_of(scope))):
-            return None
-        return known
-
-    def _remember(self, words: Words, scope: Connection, question: Question) -> None:
-        caller = exchange_of(scope).caller
-        if caller.lasting:
-            tags = known_tags(scope["headers"])
-            self._known[words] = Known(caller, question, tags, self._reader, self._door)
-            if len(self._known) > MOST:
-                self._known.popitem(last=False)
+    def offer(self, scope: Connection, question: Question, tags: frozenset[bytes]) -> None:
+        """Offer to answer the request of *scope*, which was let in, when it comes again."""
+        keep = scope.get("extensions", {}).get(OFFER, {}).get(KEEP)
+        exchange = exchange_of(scope)
+        if keep is None or not exchange.caller.lasting or not question.kept:
+            return
+        if any(name in PARTICULAR for name, _ in scope["headers"]):
+            return
+        accepts = exchange.accepts
+        if accepts.best is None or accepts.gzip:  # the reader knows no other coding
+            origin = {name: scope.get(name) for name in ("method", "scheme", "client")}
+            counted = self.door.counted(scope, exchange.caller)
+            keep(Again(self, Known(exchange.caller, accepts, question, tags, counted, origin)))
 
 
-def _words(scope: Connection) -> Words | None:
-    """All that a request says; None where that is too much, or concerns others."""
-    headers = scope["headers"]
-    if len(headers) > MOST_HEADERS or scope.get("root_path"):
-        return None
-    size = len(scope["query_string"])
-    for name, value in headers:
-        if name in PARTICULAR:
-            return None
-        size += len(value)
-    if size > LONGEST:
-        return None
-    client = scope.get("client")
-    return (client and client[0], scope["http_version"], scope["scheme"], scope["query_string"], *headers)
+class Again:
+    """Answers one known request each time it comes: at once where nothing has to be waited for but the state of the dataset."""
+
+    def __init__(self, familiar: Familiar, known: Known) -> None:
+        self._familiar = familiar
+        self._known = known
+
+    def __call__(self, done: Done) -> None:
+        exchange = Exchange(secrets.token_hex(16), self._known.accepts, self._known.caller)
+        self._familiar.served.begin()
+        asked = self._familiar.reader.versions.ask()
+        asked.add_done_callback(partial(self._go_on, exchange, done))
+
+    def _go_on(self, exchange: Exchange, done: Done, asked: asyncio.Future[DatasetState]) -> None:
+        exchange.database.seconds = clock.monotonic() - exchange.started
+        familiar, known = self._familiar, self._known
+        counted = False
+        response: Response | None = None
+        try:
+            state = asked.result()
+            counted = familiar.door.count_again(known.counted, exchange)
+            if counted:
+                response = familiar.reader.at_once(known.question, known.tags, exchange, state)
+        except Exception as error:  # noqa: BLE001  # the boundary of a request
+            response = self._failed(exchange, error)
+        if response is not None:
+            self._end(exchange, done, response)
+            return
+        task = asyncio.create_task(self._go_on_later(exchange, done, state, counted=counted))
+        familiar.later.add(task)
+        task.add_done_callback(familiar.later.discard)
+
+    async def _go_on_later(
+        self, exchange: Exchange, done: Done, state: DatasetState, *, counted: bool
+    ) -> None:
+        REQUEST_ID.set(exchange.request_id)
+        METER.set(exchange.database)
+        known, familiar = self._known, self._familiar
+        response: Response
+        try:
+            if not counted:
+                await familiar.door.count(known.origin, exchange)
+            response = await familiar.reader.from_state(known.question, known.tags, exchange, state)
+        except Exception as error:  # noqa: BLE001  # the boundary of a request
+            response = self._failed(exchange, error)
+        self._end(exchange, done, response)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> Response:
+        REQUEST_ID.set(exchange.request_id)
+        match error:
+            case RateLimited():
+                return refused(self._known.origin, exchange, error)
+            case KasparroError():
+                return not_served(exchange, error)
+            case _:
+                log.error("request.failed", exc_info=error)
+                return internal_error(exchange)
+
+    def _end(self, exchange: Exchange, done: Done, response: Response) -> None:
+        exchange.status = response.status_code
+        headers = completed(response.raw_headers, exchange.told, self._known.origin["scheme"])
+        done(Answer(response.status_code, headers, bytes(response.body)))
+        self._familiar.served.end("GET", ROUTE, exchange, ours=True)

@@ -48,6 +48,7 @@ from kasparro.api.routes import (
 )
 from kasparro.api.routes import metrics as metrics_route
 from kasparro.api.security import Door, Guard
+from kasparro.api.served import Served
 from kasparro.api.shared_cache import SharedCache
 from kasparro.api.short_way import ShortWay
 from kasparro.api.signing_keys import SigningKeys
@@ -130,7 +131,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
         lifespan=_closing(feed, health, ring, limiter, reader, side),
-        middleware=_middleware(settings, door, metrics, reader),
+        middleware=_middleware(settings, door, Served(metrics), reader),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -186,10 +187,10 @@ def _watched(runtime: Runtime) -> list[str]:
     return [name for name, declared in runtime.catalog.sources.items() if declared.enabled]
 
 
-def _middleware(settings: Settings, door: Door, metrics: Metrics, reader: Reader) -> list[Middleware]:
+def _middleware(settings: Settings, door: Door, served: Served, reader: Reader) -> list[Middleware]:
     """From the outside in. CORS answers a browser's preflight before the guard: a preflight has no key."""
     layers = [
-        Middleware(ExchangeMiddleware, metrics=metrics, familiar=Familiar(reader, door)),
+        Middleware(ExchangeMiddleware, served=served),
         Middleware(Bounds),
     ]
     if settings.forwarded_allow_ips:
@@ -200,9 +201,10 @@ def _middleware(settings: Settings, door: Door, metrics: Metrics, reader: Reader
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "HEAD", "POST"],
                 allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", "X-Request-ID"],
                 expose_headers=EXPOSED,
             )
         )
-    return [*layers, Middleware(Guard, door=door), Middleware(ShortWay, reader=reader)]
+    familiar = Familiar(reader, door, served)
+    return [*layers, Middleware(Guard, door=door), Middleware(ShortWay, reader=reader, familiar=familiar)]

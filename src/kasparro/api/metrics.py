@@ -100,11 +100,16 @@ class Metrics:
     def _labelled(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         return self._requests.labels(method, route, str(status)), self._durations.labels(method, route)
 
-    def text(self, measures: Measures | None) -> bytes:
-        """Everything, in Prometheus' text format; *measures* is None when the database could not be asked."""
-        asked = CollectorRegistry()
-        asked.register(_Asked(measures))
-        return generate_latest(self.registry) + generate_latest(asked)
+    def own(self) -> bytes:
+        """What this process has counted, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def asked(measures: Measures | None) -> bytes:
+    """What the database said, the same from every process; *measures* is None when it could not be asked."""
+    registry = CollectorRegistry()
+    registry.register(_Asked(measures))
+    return generate_latest(registry)
 
 
 class _Pools(Collector):
@@ -141,6 +146,11 @@ def _of_sources(sources: Any) -> Iterator[Metric]:
     records = CounterMetricFamily(
         "kasparro_etl_records", "Records that were processed, by outcome", labels=("source", "outcome")
     )
+    deleted = CounterMetricFamily(
+        "kasparro_etl_records_deleted",
+        "Records that a complete fetch no longer showed, and that left the dataset",
+        labels=("source",),
+    )
     stored = _gauge("kasparro_source_records", "Records of the source in the dataset")
     version = _gauge("kasparro_source_dataset_version", "Dataset version of the source")
     success = _gauge("kasparro_source_last_success_timestamp_seconds", "When its last good run ended")
@@ -149,12 +159,13 @@ def _of_sources(sources: Any) -> Iterator[Metric]:
     for one in sources:
         for outcome, count in one.outcomes.items():
             records.add_metric([one.source, outcome], count)
+        deleted.add_metric([one.source], one.deleted)
         stored.add_metric([one.source], one.records)
         version.add_metric([one.source], one.version)
         _add(success, one, one.last_success)
         _add(failure, one, one.last_failure)
         _add(age, one, one.age)
-    yield from (records, stored, version, success, failure, age)
+    yield from (records, deleted, stored, version, success, failure, age)
 
 
 def _add(family: GaugeMetricFamily, one: SourceMeasures, value: float | None) -> None:

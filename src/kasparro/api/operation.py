@@ -88,6 +88,7 @@ async def _queued(runtime: Runtime, run_id: str) -> RunSummary | None:
         records_unchanged=0,
         records_failed=0,
         records_duplicates=0,
+        records_deleted=0,
         start_time=queued.requested_at,
         end_time=None,
         duration_ms=None,

@@ -155,9 +155,14 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def on_error(request: Request, error: KasparroError) -> Response:
+    return not_served(exchange_of(request.scope), error)
+
+
+def not_served(exchange: Exchange, error: KasparroError) -> Response:
+    """The answer to an error that ended a request; logged where it is the server's."""
     if rule_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request.not_served", code=error.code, error=str(error), exc_info=_unforeseen(error))
-    return problem_of(exchange_of(request.scope), error)
+    return problem_of(exchange, error)
 
 
 def _unforeseen(error: KasparroError) -> KasparroError | None:
@@ -174,8 +179,16 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         code,
         DETAILS.get(error.status_code, error.detail),
         hint=hint,
-        headers=error.headers,
+        headers=_with_head(error.headers),
     )
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """`Allow` names HEAD wherever GET is allowed: no route knows of it (`head`)."""
+    allowed = (headers or {}).get("Allow", "").split(", ")
+    if headers is None or "GET" not in allowed or "HEAD" in allowed:
+        return headers
+    return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
 
 
 DETAILS: Final[Mapping[int, str]] = {

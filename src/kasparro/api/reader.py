@@ -15,6 +15,8 @@ from typing import Final
 
 from kasparro.api.answer import Answer
 from kasparro.api.answer_cache import AnswerCache, Kept
+from kasparro.api.codings import deflated, gzip_around
+from kasparro.api.compression import SMALLEST, aside
 from kasparro.api.exchange import Exchange
 from kasparro.api.headers import Header
 from kasparro.api.questions import Question, Questions
@@ -26,6 +28,7 @@ from kasparro.services.freshness import Freshness
 from kasparro.storage.dataset import Dataset
 from kasparro.storage.versions import DatasetState, Versions
 
+GZIPPED: Final = (b"content-encoding", b"gzip")
 JSON: Final = (b"content-type", b"application/json")
 REVALIDATE: Final = (b"cache-control", b"private, no-cache")
 
@@ -45,23 +48,48 @@ class Reader:
 
     async def answer(self, question: Question, tags: frozenset[bytes], exchange: Exchange) -> Answer:
         """The page that is asked for, or 304 where its tag is among *tags*. Raises `StorageError`."""
-        state = await self.versions.current()
-        own = self._told(state, question.source)
+        return await self.from_state(question, tags, exchange, await self.versions.current())
+
+    async def from_state(
+        self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
+    ) -> Answer:
+        """The same from a *state* that is known. Raises `StorageError`."""
+        answer = self.at_once(question, tags, exchange, state)
+        if answer is not None:
+            return answer
+        packed = None
         if not question.kept:
-            kept = await self._make_page(question, "")
+            page = await self._make_page(question, "")
         else:
-            stamp, tag, told = question.marks(state)
-            own += told
-            if tags and (ANYTHING in tags or tag in tags):
-                return Answer(HTTPStatus.NOT_MODIFIED, own)
-            kept = self.cache.get(question.asked, stamp) or await self.cache.made(
+            stamp = question.marks(state).stamp
+            page = self.cache.found(question.asked, stamp) or await self.cache.made(
                 question.asked, stamp, partial(self._shared_page, question, stamp)
             )
-        body = self._body(exchange, state, question.source, kept)
-        own += (JSON, (b"link", question.link(kept.cursor)), (b"content-length", b"%d" % len(body)))
-        return Answer(HTTPStatus.OK, own, body)
+            if self._is_packed(exchange, page):
+                packed = await self._packed(question.asked, page)
+        return self._page(question, exchange, state, page, packed)
 
-    async def record(self, record_id: int, headers: Iterable[Header]) -> Answer:
+    def at_once(
+        self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
+    ) -> Answer | None:
+        """What can be answered without waiting for anything: 304, or what is kept. Looks once a request."""
+        if not question.kept:
+            return None
+        marks = question.marks(state)
+        if tags and (ANYTHING in tags or marks.tag in tags):
+            return Answer(HTTPStatus.NOT_MODIFIED, [*self._told(state, question.source), *marks.validators])
+        page = self.cache.get(question.asked, marks.stamp)
+        exchange.kept = page is not None
+        if page is None:
+            return None
+        packed = None
+        if self._is_packed(exchange, page):
+            packed = self.cache.found(_packed_name(question.asked), page.stamp)
+            if packed is None:
+                return None
+        return self._page(question, exchange, state, page, packed)
+
+    async def record(self, record_id: int, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """One record. Raises `NotFound` and `StorageError`."""
         asked = b"record %d" % record_id
         state = await self.versions.current()
@@ -72,9 +100,10 @@ class Reader:
                 return Answer(HTTPStatus.NOT_MODIFIED, self._of_record(asked, state, source))
         kept = self.cache.peek(asked)
         current = state.stamp(kept.source) if kept else ""
-        found = self.cache.get(asked, current) or await self.cache.made(
-            asked, state.whole, partial(self._make_record, record_id, state)
-        )
+        found = self.cache.get(asked, current)
+        exchange.kept = found is not None
+        if found is None:
+            found = await self.cache.made(asked, state.whole, partial(self._make_record, record_id, state))
         own = self._of_record(asked, state, found.source or "")
         if ANYTHING in tags:
             return Answer(HTTPStatus.NOT_MODIFIED, own)
@@ -93,8 +122,23 @@ class Reader:
         tag = _record_tag(asked, state, source)
         return self._told(state, source) + validators(tag, state.changed_at(source))
 
-    def _body(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
-        """The answer of a page: what it says of itself around what is kept."""
+    def _page(
+        self, question: Question, exchange: Exchange, state: DatasetState, page: Kept, packed: Kept | None
+    ) -> Answer:
+        beginning = self._beginning(exchange, state, question.source, page)
+        own = self._told(state, question.source)
+        if question.kept:
+            own += question.marks(state).validators
+        if packed is None:
+            body = beginning + page.after
+        else:
+            body = gzip_around(beginning, page.after, packed.after)
+            own.append(GZIPPED)
+        own += (JSON, (b"link", question.link(page.cursor)), (b"content-length", b"%d" % len(body)))
+        return Answer(HTTPStatus.OK, own, body)
+
+    def _beginning(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
+        """The answer of a page up to its records: what it says of itself, in what is kept."""
         stale = self.freshness.of(source, state)
         return b"".join(
             (
@@ -106,7 +150,6 @@ class Reader:
                 b"null" if stale is None else b"true" if stale else b"false",
                 kept.before,
                 b"%.3f" % exchange.milliseconds,
-                kept.after,
             )
         )
 
@@ -115,6 +158,18 @@ class Reader:
         if self.shared is not None:
             await self.shared.close()
         await self.versions.close()
+
+    def _is_packed(self, exchange: Exchange, page: Kept) -> bool:
+        return exchange.accepts.gzip and len(page.after) >= SMALLEST
+
+    async def _packed(self, asked: bytes, page: Kept) -> Kept:
+        """The end of *page*, packed once and kept like the page itself."""
+        name = _packed_name(asked)
+
+        async def make() -> Kept:
+            return Kept(page.stamp, b"", await aside(deflated, page.after))
+
+        return self.cache.found(name, page.stamp) or await self.cache.made(name, page.stamp, make)
 
     async def _shared_page(self, question: Question, stamp: str) -> Kept:
         """A page that another instance made, else one made here and shared."""
@@ -138,6 +193,10 @@ class Reader:
         if row is None:
             raise NotFound(f"there is no record {record_id}")
         return Kept(state.stamp(row.source), b"", record_bytes(row), source=row.source)
+
+
+def _packed_name(asked: bytes) -> bytes:
+    return b"packed " + asked
 
 
 def _record_tag(asked: bytes, state: DatasetState, source: str) -> bytes:

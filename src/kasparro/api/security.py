@@ -62,10 +62,9 @@ class Door:
         if not (credentials.secrets and access.needs_keys):
             return await access.admit(scope, credentials)
         network = network_of(address_of(scope))
-        if seconds := failures.blocked(network):
-            if spared:
-                return Caller()
-            raise RateLimited("too many wrong keys were sent from this address", retry_after=seconds)
+        if spared and failures.blocked(network):
+            return Caller()
+        self._refuse_blocked(network)
         try:
             caller = await access.admit(scope, credentials)
         except NotAuthenticated:
@@ -81,17 +80,48 @@ class Door:
 
     async def count(self, scope: Connection, exchange: Exchange) -> None:
         """Count the request for its key, else for its address. Raises `RateLimited`."""
-        caller = exchange.caller
-        per_minute = caller.per_minute or self.per_minute
-        if not per_minute:
-            return
+        who = self.counted(scope, exchange.caller)
+        if who.per_minute:
+            who.refuse(exchange, await self.limiter.take(who.name, who.per_minute))
+
+    def count_again(self, who: Counted, exchange: Exchange) -> bool:
+        """What those who were let in before have to pass, at once; False where counting takes a while. Raises `RateLimited`."""
+        if exchange.caller.has_key:
+            self._refuse_blocked(who.network)
+        if not who.per_minute:
+            return True
+        standing = self.limiter.take_here(who.name, who.per_minute)
+        if standing is not None:
+            who.refuse(exchange, standing)
+        return standing is not None
+
+    def counted(self, scope: Connection, caller: Caller) -> Counted:
+        network = network_of(address_of(scope))
         policy = "key" if caller.name else "address"
-        who = caller.name or network_of(address_of(scope))
-        standing = await self.limiter.take(f"{policy}:{who}", per_minute)
-        exchange.headers += limit_headers(policy, standing)
+        return Counted(
+            network, policy, f"{policy}:{caller.name or network}", caller.per_minute or self.per_minute
+        )
+
+    def _refuse_blocked(self, network: str) -> None:
+        if seconds := self.failures.blocked(network):
+            raise RateLimited("too many wrong keys were sent from this address", retry_after=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """For whom a request is counted, and how many there may be in a minute; 0: any number."""
+
+    network: str
+    policy: str
+    name: str
+    per_minute: int
+
+    def refuse(self, exchange: Exchange, standing: Standing) -> None:
+        """Say in *exchange* how they stand. Raises `RateLimited` where they may not."""
+        exchange.headers += limit_headers(self.policy, standing)
         if not standing.allowed:
             raise RateLimited(
-                f"this {policy} may ask {per_minute} times a minute", retry_after=standing.reset
+                f"this {self.policy} may ask {self.per_minute} times a minute", retry_after=standing.reset
             )
 
 

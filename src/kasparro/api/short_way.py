@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from kasparro.api.exchange import exchange_of
+from kasparro.api.familiar import ROUTE, Familiar
 from kasparro.api.parameters import INT64_MAX
 from kasparro.api.problems import on_error
 from kasparro.api.reader import Reader
@@ -24,7 +25,6 @@ from kasparro.api.validators import known_tags
 from kasparro.core.config import Scope
 from kasparro.core.errors import KasparroError
 
-PAGE: Final = "/data"
 RECORD: Final = re.compile(r"/data/([1-9][0-9]{0,18})")
 
 
@@ -35,17 +35,15 @@ class ShortRoute:
     path: str
 
 
-REMEMBER: Final = "kasparro.remember"
-"""Where a request may have something that takes its question, once it was let in."""
-
-OF_PAGE: Final = ShortRoute("/data")
+OF_PAGE: Final = ShortRoute(ROUTE)
 OF_RECORD: Final = ShortRoute("/data/{id}")
 
 
 class ShortWay:
-    def __init__(self, app: ASGIApp, reader: Reader) -> None:
+    def __init__(self, app: ASGIApp, reader: Reader, familiar: Familiar) -> None:
         self.app = app
         self._reader = reader
+        self._familiar = familiar
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or scope.get("root_path"):
@@ -65,19 +63,19 @@ class ShortWay:
     def _answer(self, scope: Connection) -> Awaitable[Response] | None:
         """What is asked, if it is one of the hottest reads and the caller may read."""
         path: str = scope["path"]
-        if not path.startswith(PAGE) or Scope.READ not in exchange_of(scope).caller.scopes:
+        if not path.startswith(ROUTE) or Scope.READ not in exchange_of(scope).caller.scopes:
             return None
-        if path == PAGE:
+        if path == ROUTE:
             scope["route"] = OF_PAGE
             return self._page(scope)
         named = RECORD.fullmatch(path)
         if named is None or scope["query_string"] or int(named[1]) > INT64_MAX:
             return None
         scope["route"] = OF_RECORD
-        return self._reader.record(int(named[1]), scope["headers"])
+        return self._reader.record(int(named[1]), exchange_of(scope), scope["headers"])
 
     async def _page(self, scope: Connection) -> Response:
         question = self._reader.questions.read(scope["query_string"])
-        if (remember := scope.get(REMEMBER)) is not None:
-            remember(question)
-        return await self._reader.answer(question, known_tags(scope["headers"]), exchange_of(scope))
+        tags = known_tags(scope["headers"])
+        self._familiar.offer(scope, question, tags)
+        return await self._reader.answer(question, tags, exchange_of(scope))

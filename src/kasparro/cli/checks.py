@@ -158,12 +158,13 @@ def _promises(settings: Settings, facts: ServerFacts) -> Iterator[Finding]:
         hint="A crash can lose the last confirmed batches, which are then fetched again: set synchronous_commit = on",
         verdict=Verdict.WARN,
     )
-    wanted = settings.db_pool_size + settings.db_max_overflow + RESERVED
+    wanted = (settings.db_pool_size + settings.db_max_overflow + RESERVED) * settings.serve_workers
+    who = "one process" if settings.serve_workers == 1 else f"{settings.serve_workers} workers"
     yield judged(
         "connections",
-        f"max_connections is {facts.max_connections}, one process may want {wanted}",
+        f"max_connections is {facts.max_connections}, {who} may want {wanted}",
         well=facts.max_connections >= wanted,
-        hint="Raise max_connections, or lower DB_POOL_SIZE and DB_MAX_OVERFLOW",
+        hint="Raise max_connections, or lower DB_POOL_SIZE, DB_MAX_OVERFLOW or SERVE_WORKERS",
         verdict=Verdict.WARN,
     )
     if facts.read_only:

@@ -28,7 +28,7 @@ from kasparro.storage.stored_data import PostgresStoredData
 
 COLUMNS = [
     *textual("source", "would be"),
-    *numeric("fetched", "insert", "update", "unchanged", "reject", "duplicates", "seconds"),
+    *numeric("fetched", "insert", "update", "unchanged", "reject", "duplicates", "delete", "seconds"),
 ]
 EXAMPLE = 200
 """Characters of a rejected record that are shown."""
@@ -43,6 +43,7 @@ class DryRuns:
     declarations: Sequence[SourceDeclaration]
     full: bool
     limit: int | None
+    allow_deletions: bool
     found: dict[str, DryRun] = field(default_factory=dict)
 
     async def run(self, url: str | None, stop: Stop) -> list[Ended]:
@@ -51,7 +52,7 @@ class DryRuns:
         pace = Pace(self.settings.etl_batch_size, self.settings.etl_checkpoint_interval)
         async with _stored(self.settings, self.catalog, url) as (stored, facilities):
             with _watching([*declared]) as observe:
-                ask = Ask(self.full, self.limit, observe, stop.event)
+                ask = Ask(self.full, self.limit, observe, stop.event, self.allow_deletions)
 
                 async def one(name: str) -> RunReport:
                     self.found[name] = await dry_run(declared[name], stored, pace, ask, facilities)  # type: ignore[index]  # a name is a name
@@ -66,7 +67,7 @@ async def show_dry_runs(runs: DryRuns, url: str | None, stop: Stop, *, as_json: 
     if as_json:
         print_json([_document(one, runs.found.get(one.source)) for one in ended])
     else:
-        print_table(COLUMNS, [_row(one) for one in ended])
+        print_table(COLUMNS, [_row(one, runs.found.get(one.source)) for one in ended])
         for one in ended:
             for line in _lines(one, runs.found.get(one.source)):
                 print_line(line)
@@ -96,15 +97,16 @@ def _watching(names: Sequence[str]) -> Iterator[Observer]:
         yield bars.show
 
 
-def _row(one: Ended) -> list[Any]:
+def _row(one: Ended, found: DryRun | None) -> list[Any]:
     if one.report is None:
-        return [one.source, "failed", *[None] * 7]
+        return [one.source, "failed", *[None] * 8]
     counters = one.report.counters
     return [
         one.source,
         one.report.status.value,
         *(counters.processed, counters.inserted, counters.updated, counters.unchanged, counters.failed),
         counters.duplicates,
+        found.would_delete if found else None,
         f"{one.report.duration_ms / 1000:.1f}",
     ]
 
@@ -119,6 +121,8 @@ def _lines(one: Ended, found: DryRun | None) -> Iterator[str]:
     for reason, tally in found.rejects.items():
         yield f"{one.source}: would reject {tally.records:,}: {reason}: {_why(tally)}"
         yield f"    such as {_example(tally)}"
+    if found.withheld:
+        yield f"{one.source}: {found.withheld}"
     for drift in found.drifts:
         words = sentence(drift.field, drift.kind, drift.before, drift.after, drift.confidence)
         yield f"{one.source}: the shape of the records has changed: {words}"
@@ -147,6 +151,8 @@ def _document(one: Ended, found: DryRun | None) -> dict[str, Any]:
         "unchanged": counters.unchanged if counters else 0,
         "would_reject": counters.failed if counters else 0,
         "duplicates": counters.duplicates if counters else 0,
+        "would_delete": found.would_delete if found else None,
+        "deletions_withheld": found.withheld if found else None,
         "duration_ms": report.duration_ms if report else 0,
         "error_code": one.code if one.message else None,
         "error": for_people(one.message) if one.message else None,

@@ -70,7 +70,9 @@ def ingest(
     if limit is not None and not dry:
         raise ConfigurationError("--limit goes with --dry-run only", hint="A run loads all there is")
     if dry:
-        raise typer.Exit(_dry(settings, DryRuns(settings, catalog, declared, full, limit), as_json=as_json))
+        raise typer.Exit(
+            _dry(settings, DryRuns(settings, catalog, declared, full, limit, allow), as_json=as_json)
+        )
 
     async def work(stop: Stop) -> int:
         return await _ingest(settings, url, names, stop, Options(full, force, allow, as_json))

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = [
     *textual("run", "source", "status", "started (UTC)"),
-    *numeric("processed", "inserted", "updated", "unchanged", "failed", "duplicates", "seconds"),
+    *numeric("processed", "inserted", "updated", "unchanged", "failed", "duplicates", "deleted", "seconds"),
 ]
 MOST = 1_000
 
@@ -94,5 +94,6 @@ def _row(run: RunSummary) -> list[object]:
         run.records_unchanged,
         run.records_failed,
         run.records_duplicates,
+        run.records_deleted,
         seconds,
     ]

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Annotated
 
-import structlog
 import typer
-from fastapi import FastAPI
 from uvicorn.loops.auto import auto_loop_factory
 
-from kasparro.api.access import OPEN_PATHS
-from kasparro.api.main import create_app
-from kasparro.cli.opening import runtime_for
-from kasparro.cli.session import begin
+from kasparro.cli.opening import migrated, runtime_for
+from kasparro.cli.serve_workers import supervise
+from kasparro.cli.serving import serve_api
+from kasparro.cli.session import begin, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
-from kasparro.core.http_protocol import ServerLimits
-from kasparro.core.http_server import base_url, listen
-from kasparro.core.http_server import serve as serve_http
-from kasparro.runtime import Runtime
+from kasparro.core.http_server import listen
 
-log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False)
 
 
@@ -34,12 +27,15 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port, 0 for any free one; without it PORT.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve; without it SERVE_WORKERS.")
+    ] = None,
 ) -> None:
     """Serve the API alone.
 
     The schema of a database named by DATABASE_URL is not changed: `kasparro db upgrade` does that.
     """
-    settings = begin(context, host=host, port=port)
+    settings = begin(context, host=host, port=port, serve_workers=workers)
 
     async def work(stop: Stop) -> int:
         return await _serve(settings, url, listener, stop)
@@ -49,28 +45,12 @@ def serve(
 
 
 async def _serve(settings: Settings, url: str, listener: socket.socket, stop: Stop) -> int:
+    if settings.serve_workers > 1:
+        read_catalog(settings)  # said once, not by each of them
+        async with migrated(settings, url):
+            pass
+        await supervise(settings, url, listener, stop)
+        return 0
     async with runtime_for(settings, url) as runtime:
         await serve_api(runtime, listener, stop)
     return 0
-
-
-async def serve_api(runtime: Runtime, listener: socket.socket, stop: Stop) -> None:
-    """Serve the API until *stop*, and say where it is. Raises KasparroError when it ends without having been asked to."""
-
-    def announce() -> None:
-        log.info("api.listening", url=base_url(listener))
-
-    settings = runtime.settings
-    limits = ServerLimits(settings.max_connections, settings.request_receipt_seconds, OPEN_PATHS)
-    application = create_app(runtime)
-    ending = asyncio.create_task(_end_streams(application, stop.event))
-    try:
-        await serve_http(application, listener, stop.event, announce, limits)
-    finally:
-        ending.cancel()
-
-
-async def _end_streams(application: FastAPI, stop: asyncio.Event) -> None:
-    """Those who stream wait for what comes next, and would be waited for."""
-    await stop.wait()
-    application.state.feed.end()

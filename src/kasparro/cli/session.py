@@ -23,11 +23,16 @@ def begin(context: typer.Context, **overrides: object) -> Settings:
     """
     config: Path | None = context.obj
     settings = load_settings(kasparro_config=config, **overrides)
+    set_up(settings)
+    return settings
+
+
+def set_up(settings: Settings) -> None:
+    """Configure the logs of this process, which never show a secret of *settings*."""
     configure_logging(settings.log_level, settings.log_format)
     register_secrets(settings)
     for key in settings.api_keys:
         register_secret(key)
-    return settings
 
 
 def read_catalog(settings: Settings, environ: Mapping[str, str] | None = None) -> Catalog:

@@ -12,7 +12,8 @@ from kasparro.storage.diagnostics import ReasonCount
 
 COLUMNS = [
     *textual("source", "status"),
-    *numeric("processed", "inserted", "updated", "unchanged", "failed", "duplicates", "seconds", "records/s"),
+    *numeric("processed", "inserted", "updated", "unchanged", "failed", "duplicates", "deleted"),
+    *numeric("seconds", "records/s"),
 ]
 
 Reasons = Mapping[str, Sequence[ReasonCount]]
@@ -57,7 +58,7 @@ def print_summary(ended: Sequence[Ended], reasons: Reasons, changes: ShapeChange
 
 def _row(one: Ended) -> list[Any]:
     if one.report is None:
-        return [one.source, "failed", *[None] * 8]
+        return [one.source, "failed", *[None] * 9]
     counters, seconds = one.report.counters, one.report.duration_ms / 1000
     rate = round(counters.processed / seconds) if seconds else None
     return [

@@ -24,7 +24,7 @@ from kasparro.cli.opening import runtime_for
 from kasparro.cli.output import print_line
 from kasparro.cli.playground import environment_of
 from kasparro.cli.progress import progress
-from kasparro.cli.serve import serve_api
+from kasparro.cli.serving import serve_api
 from kasparro.cli.session import begin, chosen, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.cli.worker import work_until

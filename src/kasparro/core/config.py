@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     cache_megabytes: int = Field(64, ge=0, le=65_536)
     forwarded_allow_ips: Words = ()
     metrics_public: bool = False
+    serve_workers: int = Field(1, ge=1, le=256)
     max_connections: int = Field(1000, ge=1, le=1_000_000)
     request_receipt_seconds: float = Field(20.0, gt=0, le=3600)
     jwt_jwks: str | None = None

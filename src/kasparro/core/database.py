@@ -19,6 +19,7 @@ from psycopg.abc import PQGen
 
 from kasparro.core.config import Settings
 from kasparro.core.database_errors import translated
+from kasparro.core.database_time import METER
 from kasparro.core.embedded import EmbeddedPostgres, Keeper
 from kasparro.core.errors import ConfigurationError, SchemaMismatch
 from kasparro.core.pool import Pool
@@ -207,14 +208,14 @@ class Database:
     @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection inside a transaction; commits when the block ends well."""
-        with translated():
+        with translated(), METER.get():
             async with self.pool.connection(self.options.checkout) as connection, connection.transaction():
                 yield connection
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection on which each statement stands for itself: one round trip where a transaction takes three."""
-        with translated():
+        with translated(), METER.get():
             async with self.pool.connection(self.options.checkout) as connection:
                 yield connection
 

@@ -6,6 +6,7 @@ ordinary goes its way. `http_protocol` puts it in uvicorn's place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -56,17 +57,20 @@ class AtOnce:
             or status not in STATUS_LINE
         ):
             return None
-        headers = [*cycle.default_headers, *start.get("headers", ())]
-        named = dict(headers)
-        if not FRAMING.isdisjoint(named):
-            return None
-        body = message.get("body", b"")
-        length = named.get(b"content-length", b"0" if status in NO_BODY else b"")
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        head = b"".join((STATUS_LINE[status], *lines))
-        if length != b"%d" % len(body) or not _sound(head, len(headers) + 1):
-            return None
-        return b"".join((head, b"\r\n", body))
+        return whole(status, [*cycle.default_headers, *start.get("headers", ())], message.get("body", b""))
+
+
+def whole(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+    """The bytes of an answer whose headers tell its length; None where they do not, or are not sound."""
+    named = dict(headers)
+    if not FRAMING.isdisjoint(named):
+        return None
+    length = named.get(b"content-length", b"0" if status in NO_BODY else b"")
+    lines = b"\r\n".join([b": ".join(header) for header in headers])
+    head = b"".join((STATUS_LINE[status], lines, b"\r\n"))
+    if length != b"%d" % len(body) or not _sound(head, len(headers) + 1):
+        return None
+    return b"".join((head, b"\r\n", body))
 
 
 def _sound(head: bytes, lines: int) -> bool:

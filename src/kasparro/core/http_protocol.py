@@ -11,12 +11,14 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from kasparro.core.http_answers import AtOnce
+from kasparro.core.http_again import KEEP, LONGEST, OFFER, Answerer, Memory, Whole
+from kasparro.core.http_answers import AtOnce, whole
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers, and of trailers. What is less may still be too much for the application."""
@@ -41,6 +43,7 @@ class Porter:
 
     def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
+        self.memory = Memory()
         self.open: dict[Connection, None] = {}
         """In the order in which they were made."""
 
@@ -76,6 +79,14 @@ class Connection(HttpToolsProtocol):
         self.unread_since: float | None = None
         self.in_head = True
         self.head_bytes = 0
+        self.between = True
+        """Whether no message has begun that has not come to its end."""
+        self.messages = 0
+        self.remembers = True
+        self.answering = False
+        """Whether a request that came again is dealt with; `held` is what came behind it."""
+        self.held = b""
+        self.ends = False
 
     # asyncio's side
 
@@ -87,6 +98,7 @@ class Connection(HttpToolsProtocol):
             self.porter.make_room()
         if len(self.porter.open) >= limits.connections:
             self.app = _only(limits.spared, self.app)
+            self.remembers = False
         self.porter.open[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,11 +108,24 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        if self.answering:
+            self.flow.pause_reading()
+            self.held += data
+        elif (answerer := self._known(data)) is not None:
+            self._answer_again(answerer)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        between, before = self.between, self.messages
         super().data_received(data)
         if self.in_head:
             self.head_bytes += len(data)
             if self.head_bytes > MOST_HEAD:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", TOO_LARGE)
+        elif between and self.between and self.messages == before + 1 and self._may_come_again(data):
+            keep = partial(self.porter.memory.keep, self._words(data))
+            self.scope["extensions"] = {OFFER: {KEEP: keep}}
 
     def pause_writing(self) -> None:
         self.unread_since = self.loop.time()
@@ -118,9 +143,65 @@ class Connection(HttpToolsProtocol):
         cycle.send = AtOnce(cycle).send  # type: ignore[method-assign]
         super()._start_asgi_task(cycle, app)
 
+    # requests that come again
+
+    def _words(self, data: bytes) -> tuple[str | None, bytes]:
+        return (self.client and self.client[0], data)
+
+    def _known(self, data: bytes) -> Answerer | None:
+        """Who answers *data*, where it is a message by itself and no other is in hand."""
+        if len(data) > LONGEST or not self.between or not self.remembers or self.flow.write_paused:
+            return None
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            return None
+        return self.porter.memory.get(self._words(data))
+
+    def _may_come_again(self, data: bytes) -> bool:
+        """Whether *data*, which was one message, is a request without a body whose connection stays open."""
+        cycle = self.cycle
+        by_itself = cycle.scope is self.scope and cycle.keep_alive and not cycle.body
+        return by_itself and self.remembers and len(data) <= LONGEST
+
+    def _answer_again(self, answerer: Answerer) -> None:
+        self._unset_keepalive_if_required()
+        self.answering, self.waiting_since = True, None
+        answerer(self._answered)
+
+    def _answered(self, answer: Whole) -> None:
+        self.answering = False
+        if self.transport.is_closing():
+            return
+        headers = [*self.server_state.default_headers, *answer.raw_headers]
+        content = whole(answer.status_code, headers, bytes(answer.body))
+        if content is None:
+            self.logger.error("an answer was not sound")
+            self.transport.close()
+            return
+        self.transport.write(content)
+        self.server_state.total_requests += 1
+        self.waiting_since = self.loop.time()
+        if self.ends:
+            self.transport.close()
+        elif self.held:
+            held, self.held = self.held, b""
+            self.flow.resume_reading()
+            self.data_received(held)
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def shutdown(self) -> None:
+        if self.answering:
+            self.ends = True
+        else:
+            super().shutdown()
+
     # the parser's side
 
     def on_message_begin(self) -> None:
+        self.between, self.messages = False, self.messages + 1
         self.in_head, self.head_bytes = True, 0
         self.waiting_since = self.loop.time()
         super().on_message_begin()
@@ -136,6 +217,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self.between = True
         self.waiting_since = None
         super().on_message_complete()
 

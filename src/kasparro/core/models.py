@@ -201,6 +201,7 @@ class EtlRun(Base):
             "least(records_inserted, records_updated, records_unchanged, records_failed, records_duplicates) >= 0",
             name="counters",
         ),
+        CheckConstraint("records_deleted >= 0", name="deleted"),
         CheckConstraint("status IN ('in_progress', 'success', 'partial', 'failed')", name="status"),
         CheckConstraint("(status = 'in_progress') = (end_time IS NULL)", name="ended"),
         CheckConstraint("status <> 'failed' OR error_message IS NOT NULL", name="explained"),
@@ -224,6 +225,7 @@ class EtlRun(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'::jsonb"))
     heartbeat: Mapped[datetime | None]
+    records_deleted: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class EtlTotals(Base):
@@ -240,6 +242,7 @@ class EtlTotals(Base):
     records_duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_success: Mapped[datetime | None]
     last_failure: Mapped[datetime | None]
+    records_deleted: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class SourceLimit(Base):

@@ -17,13 +17,14 @@ from kasparro.core import clock, logging_config
 
 
 class PlainEvents:
-    """The events of one logger. Lines of the same moment are written together."""
+    """The events of one logger. Lines of the same moment have the same time and are written together."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._logger = logging.getLogger(name)
         self._log = structlog.get_logger(name)
         self._lines: list[bytes] = []
+        self._time = ""
 
     def info(self, event: str, request_id: str, **values: str | float | None) -> None:
         """Log *event*. The *values* are ours: numbers, and names out of small sets."""
@@ -32,8 +33,11 @@ class PlainEvents:
             return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._write)
-        line = {"time": _time(), "level": "info", "event": event, **values}
-        self._lines.append(msgspec.json.encode(line | {"request_id": request_id, "logger": self._name}))
+            self._time = clock.now().isoformat().replace("+00:00", "Z")
+        line = {"time": self._time, "level": "info", "event": event, **values}
+        line["request_id"] = request_id
+        line["logger"] = self._name
+        self._lines.append(msgspec.json.encode(line))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
@@ -42,7 +46,3 @@ class PlainEvents:
             sys.stderr.flush()
         except (OSError, ValueError):
             return  # stderr is gone, and there is nowhere to say so
-
-
-def _time() -> str:
-    return clock.now().isoformat().replace("+00:00", "Z")

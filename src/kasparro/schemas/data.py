@@ -147,6 +147,9 @@ class RunSummary(Answer):
     records_unchanged: int
     records_failed: int
     records_duplicates: int
+    records_deleted: int = Field(
+        description="Left the dataset, since a complete fetch no longer showed them; not among the processed"
+    )
     start_time: AwareDatetime
     end_time: AwareDatetime | None
     duration_ms: int | None
@@ -169,6 +172,9 @@ class SourceStats(Answer):
     records_unchanged: int
     records_failed: int
     records_duplicates: int
+    records_deleted: int = Field(
+        description="Left the dataset, since a complete fetch no longer showed them; not among the processed"
+    )
     last_success_timestamp: AwareDatetime | None
     last_failure_timestamp: AwareDatetime | None
 
@@ -180,6 +186,7 @@ class ETLStats(Answer):
     total_records_processed: int
     total_records_inserted: int
     total_records_failed: int
+    total_records_deleted: int
     last_run_timestamp: AwareDatetime | None
     last_run_status: RunStatus | None
     last_success_timestamp: AwareDatetime | None

@@ -144,7 +144,6 @@ class NoticeCode(StrEnum):
     PARENT_GONE = "parent_gone"
     PARENT_UNUSABLE = "parent_unusable"
     SCHEMA_DRIFT = "schema_drift"
-    RECORDS_DELETED = "records_deleted"
     DELETIONS_WITHHELD = "deletions_withheld"
     ENTITY_CONFLICT = "entity_conflict"
 
@@ -235,13 +234,17 @@ class Landed(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class RunCounters:
-    """The ledger of a run. `processed` is the sum of the others, here by definition and in the database by a constraint."""
+    """The ledger of a run. `processed` is the sum of the others, here by definition and in the database by a constraint.
+
+    Beside it stands what left the dataset because a complete fetch no longer showed it: `deleted`.
+    """
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     failed: int = 0
     duplicates: int = 0
+    deleted: int = 0
 
     @property
     def processed(self) -> int:

@@ -18,6 +18,7 @@ from kasparro.core.clock import monotonic
 from kasparro.core.errors import KasparroError, SourceParked
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.batching import Pace
+from kasparro.ingestion.deleting import withheld
 from kasparro.ingestion.opening import open_source
 from kasparro.ingestion.ports import Facilities, Source
 from kasparro.ingestion.prepare import Recipe
@@ -25,6 +26,7 @@ from kasparro.ingestion.runner import Job, run_etl
 from kasparro.schemas.drift import Drift
 from kasparro.schemas.events import Observer, RunEnded, RunStarted, unobserved
 from kasparro.schemas.ingest import (
+    Absence,
     Batch,
     Cursor,
     Keyed,
@@ -42,12 +44,21 @@ from kasparro.schemas.ingest import (
     outcome,
 )
 from kasparro.services.seen import Seen
+from kasparro.storage.snapshots import Seeing, shown
 
 
 class StoredData(Protocol):
     """What is stored of a source, to be looked at."""
 
     async def cursor(self, source: SourceName) -> Cursor | None: ...
+
+    async def complete(self, source: SourceName) -> bool:
+        """Whether the last fetch saw the end."""
+        ...
+
+    async def keys(self, source: SourceName, after: str) -> Sequence[str]:
+        """Some keys of its records in the dataset behind *after*, in their order; none: there are no more."""
+        ...
 
     async def known(
         self, source: SourceName, kind: SourceKind, records: Sequence[Keyed], *, payloads: bool = False
@@ -66,6 +77,12 @@ class NothingStored:
     async def cursor(self, source: SourceName) -> Cursor | None:  # noqa: ARG002  # as the protocol has it
         return None
 
+    async def complete(self, source: SourceName) -> bool:  # noqa: ARG002  # likewise
+        return False
+
+    async def keys(self, source: SourceName, after: str) -> Sequence[str]:  # noqa: ARG002  # likewise
+        return ()
+
     async def known(
         self,
         source: SourceName,  # noqa: ARG002  # likewise
@@ -82,12 +99,13 @@ class NothingStored:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How a dry run is asked for: from the checkpoint unless *full*, at most *limit* records."""
+    """How a dry run is asked for: from the checkpoint unless *full*, at most *limit* records; see `Job` for *allow_deletions*."""
 
     full: bool = False
     limit: int | None = None
     observe: Observer = unobserved
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    allow_deletions: bool = False
 
 
 @dataclass(slots=True)
@@ -102,7 +120,8 @@ class RejectTally:
 class DryRun:
     """What a run would do. `resumed`: from the checkpoint; `limited`: there is more than the limit let through.
 
-    `drifts`: how the records differ from the accepted shape; `compared`: there is one.
+    `would_delete`: how many records would leave the dataset, of a `snapshot` source whose fetch came to its end; `withheld`: why
+    none would, though some may be gone. `drifts`: how the records differ from the accepted shape; `compared`: there is one.
     """
 
     report: RunReport
@@ -111,6 +130,8 @@ class DryRun:
     compared: bool
     resumed: bool
     limited: bool
+    would_delete: int | None = None
+    withheld: str | None = None
 
 
 async def dry_run(
@@ -130,6 +151,8 @@ async def dry_run(
         session = DrySession(job.name, SourceKind.of(declaration.type), stored, seen)
         found = await session.resume()
         after = None if ask.full else found
+        if declaration.snapshot and await session.begin_snapshot(anew=after is None):
+            after = None
         ask.observe(RunStarted(job.name, run_id, resumed=after is not None))
         try:
             await run_etl(job, session, Recipe.of(declaration).following(session.shape()), after)
@@ -137,6 +160,9 @@ async def dry_run(
             error = failed
         resume_at = error.resume_at if isinstance(error, SourceParked) else None
         status, counters = await session.finish(None if error is None else str(error), resume_at)
+        ended = error is None and status is not RunStatus.FAILED and not source.limited
+        absence = await session.absence() if declaration.snapshot and ended else None
+    notice = None if absence is None else withheld(absence, job.name, allowed=ask.allow_deletions)
     report = RunReport(
         run_id=run_id,
         source=job.name,
@@ -155,6 +181,8 @@ async def dry_run(
         compared=session.shape() is not None,
         resumed=after is not None,
         limited=source.limited,
+        would_delete=None if absence is None else 0 if notice else absence.in_dataset,
+        withheld=None if notice is None else notice.message,
     )
 
 
@@ -202,6 +230,7 @@ class DrySession:
         self._seen = seen
         self._counters = RunCounters()
         self._places = itertools.count()
+        self._seeing: Seeing | None = None
 
     async def resume(self) -> Cursor | None:
         self._shape = await self._stored.shape(self._source)
@@ -221,11 +250,31 @@ class DrySession:
             for at, mark in marks.items()
         }
 
+    async def begin_snapshot(self, *, anew: bool) -> bool:
+        """As `ingestion.ports.RunSession`."""
+        begins = anew or await self._stored.complete(self._source)
+        self._seeing = Seeing(whole=begins)
+        return begins
+
+    async def absence(self) -> Absence:
+        """What the fetch, now at its end, has not shown of the dataset."""
+        if self._seeing is not None and self._seeing.fault is not None:
+            return Absence(fault=self._seeing.fault)
+        absent = stored = 0
+        after = ""
+        while keys := await self._stored.keys(self._source, after):
+            absent += await asyncio.to_thread(self._seen.absent, keys)
+            stored, after = stored + len(keys), keys[-1]
+        return Absence(absent, absent, stored)
+
     def next_place(self) -> Place:
         return Place(next(self._places))
 
     async def commit(self, place: Place, batch: Batch) -> RunCounters:  # noqa: ARG002  # places are for those who write
         await asyncio.to_thread(self._seen.note, [*batch.new, *batch.changed])
+        if self._seeing is not None:
+            self._seeing.take(batch)
+            await asyncio.to_thread(self._seen.show, shown(batch))
         self.drifts += batch.drift.drifts
         for reject in batch.rejects:
             tally = self.rejects.setdefault(reject.reason.value, RejectTally(0, reject))

@@ -16,6 +16,10 @@ ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, processed = excluded.proces
 """
 
 
+_THERE = "INSERT OR IGNORE INTO there (id) VALUES (?)"
+_IS_THERE = "SELECT 1 FROM there WHERE id = ?"
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A record that a run would have landed: its hash, and whether it would be in the dataset."""
@@ -34,6 +38,8 @@ class Seen:
             "CREATE TABLE seen (id TEXT PRIMARY KEY, hash BLOB, processed INTEGER) WITHOUT ROWID"
         )
 
+        self._table.execute("CREATE TABLE there (id TEXT PRIMARY KEY) WITHOUT ROWID")
+
     def marks(self, ids: Sequence[str]) -> dict[int, Mark]:
         """What is known of *ids*, by their position."""
         with self._lock:
@@ -46,6 +52,18 @@ class Seen:
             self._table.execute("BEGIN")
             self._table.executemany(_NOTE, rows)
             self._table.execute("COMMIT")
+
+    def show(self, ids: Iterable[str]) -> None:
+        """Records with these *ids* are there, whatever would become of them."""
+        with self._lock:
+            self._table.execute("BEGIN")
+            self._table.executemany(_THERE, [(one,) for one in ids])
+            self._table.execute("COMMIT")
+
+    def absent(self, ids: Sequence[str]) -> int:
+        """How many of *ids* were not shown."""
+        with self._lock:
+            return sum(self._table.execute(_IS_THERE, (one,)).fetchone() is None for one in ids)
 
     def close(self) -> None:
         with self._lock:

@@ -31,7 +31,6 @@ from kasparro.schemas.ingest import (
     Cursor,
     Keyed,
     Notice,
-    NoticeCode,
     Place,
     RunCounters,
     RunId,
@@ -88,6 +87,7 @@ class PostgresSession:
         self._rejects_open = True
         self._shape: bytes | None = None
         self._seeing: snapshots.Seeing | None = None
+        self._bounds: snapshots.Bounds = ()
         self._withheld = False
 
     async def resume(self) -> Cursor | None:
@@ -199,21 +199,23 @@ class PostgresSession:
     async def _begin_snapshot(self, *, anew: bool) -> bool:
         """Marks of another run are no proof: a fetch that goes on from its checkpoint says nothing of what is absent."""
         async with self._database.driver_transaction() as connection:
-            token, committed = await leases.position(connection, self._lease)
-            if token != self._lease.token:
-                raise LeaseLost
+            committed = await self._still_ours(connection)
             begins = anew or await snapshots.is_complete(connection, self._lease.source)
             if begins:
                 await snapshots.forget(connection, self._lease.source)
         if begins:
-            self._seeing = snapshots.Seeing(whole=True)
-        elif self._seeing is None or not committed:
+            self._seeing, self._bounds = snapshots.Seeing(whole=True), ()
+        elif self._seeing is None or self._bounds or not committed:
             self._seeing = snapshots.Seeing(whole=False)
         return begins
 
     async def absence(self) -> Absence:
         if (fault := self._fault()) is not None:
             return Absence(fault=fault)
+        self._bounds = await self._patience.with_(self._find_bounds)
+        more = bool(self._bounds)
+        while more:
+            more = await self._patience.with_(self._arrange)
         records = in_dataset = 0
         after: str | None = ""
         while after is not None:
@@ -221,6 +223,24 @@ class PostgresSession:
             records, in_dataset = records + len(window.absent), in_dataset + window.in_dataset
             after = window.last
         return Absence(records, in_dataset, await self._patience.with_(self._records))
+
+    async def _find_bounds(self) -> snapshots.Bounds:
+        async with self._database.driver_transaction() as connection:
+            return await snapshots.bounds(connection, self._lease.source)
+
+    async def _arrange(self) -> bool:
+        """Marks that are no longer ours are let alone: those of another fetch may have other bounds."""
+        async with self._database.driver_transaction() as connection:
+            more = await snapshots.arrange(connection, self._lease.source, self._bounds)
+            await self._still_ours(connection)
+        return more
+
+    async def _still_ours(self, connection: snapshots.Connection) -> int:
+        """How many batches are committed; raises `LeaseLost`."""
+        token, committed = await leases.position(connection, self._lease)
+        if token != self._lease.token:
+            raise LeaseLost
+        return committed
 
     def _fault(self) -> str | None:
         if outcome(self._counters, None)[0] is RunStatus.FAILED:
@@ -234,7 +254,9 @@ class PostgresSession:
     async def _window(self, after: str) -> snapshots.Window:
         async def read() -> snapshots.Window:
             async with self._database.driver_transaction() as connection:
-                return await snapshots.window(connection, self._table, self._lease.source, after)
+                return await snapshots.window(
+                    connection, self._table, self._lease.source, after, self._bounds
+                )
 
         return await self._patience.with_(read)
 
@@ -243,27 +265,27 @@ class PostgresSession:
         if window.absent:
             place = self._order.next_place()
             version = self._order.version_at(place, changes=window.in_dataset > 0)
-            await self._patience.with_(lambda: self._bury(place, window, version))
+            self._counters = await self._patience.with_(lambda: self._bury(place, window, version))
             await self._order.done(place)
         return window.last
 
-    async def _bury(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+    async def _bury(self, place: Place, window: snapshots.Window, version: int | None) -> RunCounters:
         try:
-            await self._bury_once(place, window, version)
+            return await self._bury_once(place, window, version)
         except PlaceTaken:
-            if await self._found_committed(place) is None:
+            if (counters := await self._found_committed(place)) is None:
                 raise LeaseLost from None
+            return counters
 
-    async def _bury_once(self, place: Place, window: snapshots.Window, version: int | None) -> None:
+    async def _bury_once(self, place: Place, window: snapshots.Window, version: int | None) -> RunCounters:
         lease = self._lease
         async with self._database.driver_transaction() as connection:
             require(await leases.advance(connection, lease, place))
-            gone = await snapshots.bury(connection, self._table, lease.source, window.absent, version)
+            gone = await snapshots.bury(connection, lease.source, window.absent, version)
+            await linking.unlink(connection, lease.source, window.absent)
             if version is not None:
                 await writes.count_deleted(connection, lease.source, gone, version)
-                message = "records are no longer in the source, and were deleted"
-                notice = Notice(NoticeCode.RECORDS_DELETED, message, {"records": gone})
-                await ledger.note(connection, lease.run_id, [notice])
+            return await ledger.count(connection, lease.source, lease.run_id, RunCounters(deleted=gone))
 
     async def withhold(self, notice: Notice) -> None:
         async def note() -> None:

@@ -24,6 +24,7 @@ class SourceMeasures:
 
     source: str
     outcomes: dict[str, int]
+    deleted: int
     records: int
     version: int
     last_success: float | None
@@ -64,6 +65,7 @@ def _source(row: dict[str, Any]) -> SourceMeasures:
     return SourceMeasures(
         source=row["source"],
         outcomes={outcome: row[f"records_{outcome}"] for outcome in OUTCOMES},
+        deleted=row["records_deleted"],
         records=row["record_count"],
         version=row["version"],
         last_success=row["last_success"],
@@ -74,6 +76,7 @@ def _source(row: dict[str, Any]) -> SourceMeasures:
 
 SOURCES: Final = f"""
     SELECT source, {", ".join(f"coalesce(records_{outcome}, 0) AS records_{outcome}" for outcome in OUTCOMES)},
+        coalesce(records_deleted, 0) AS records_deleted,
         coalesce(record_count, 0) AS record_count, coalesce(version, 0) AS version,
         extract(epoch FROM last_success)::float8 AS last_success,
         extract(epoch FROM last_failure)::float8 AS last_failure,

@@ -126,6 +126,7 @@ def _stats(runs: Sequence[RunSummary], sources: Sequence[SourceStats]) -> ETLSta
         total_records_processed=sum(s.records_processed for s in sources),
         total_records_inserted=sum(s.records_inserted for s in sources),
         total_records_failed=sum(s.records_failed for s in sources),
+        total_records_deleted=sum(s.records_deleted for s in sources),
         last_run_timestamp=last.start_time if last else None,
         last_run_status=last.status if last else None,
         last_success_timestamp=_latest_time(s.last_success_timestamp for s in sources),
@@ -141,7 +142,7 @@ def _latest_time(times: Iterable[datetime | None]) -> datetime | None:
 
 STALE = f"coalesce({GONE}, false) AS stale"
 COLUMNS = f"""run_id, source, status, records_processed, records_inserted, records_updated, records_unchanged,
-    records_failed, records_duplicates, start_time, end_time, duration_ms, error_message, metadata, {STALE},
+    records_failed, records_duplicates, records_deleted, start_time, end_time, duration_ms, error_message, metadata, {STALE},
     CASE WHEN NOT metadata ? 'resumed_by' THEN (metadata->>'resume_at')::timestamptz END AS resume_at"""
 RUNS = f"SELECT {COLUMNS} FROM etl_run AS run"
 # One index probe a source, however long the history is.
@@ -173,6 +174,7 @@ SOURCE_STATS = """
         coalesce(records_unchanged, 0) AS records_unchanged,
         coalesce(records_failed, 0) AS records_failed,
         coalesce(records_duplicates, 0) AS records_duplicates,
+        coalesce(records_deleted, 0) AS records_deleted,
         last_success AS last_success_timestamp,
         last_failure AS last_failure_timestamp
     FROM etl_totals FULL JOIN etl_checkpoint USING (source)

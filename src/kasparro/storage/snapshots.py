@@ -1,25 +1,39 @@
 """What a fetch of a `snapshot` source has seen, and the deletion of what it has not: in the caller's transaction.
 
-The marks are rows of `snapshot_seen`, written by the transaction of the batch that holds the records, so they survive whatever
-the batch survives. What is stored and has no mark is deleted a window of keys at a time.
+The marks are the keys of each batch, one row a batch, written by the transaction of that batch, so they survive whatever it
+survives. At the end of a fetch they are put in the order of their keys, where they are many (`bounds`, `arrange`). Then what is
+stored is walked in the same order, a window of keys at a time, beside the marks of that window alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from psycopg import AsyncConnection, sql
 
-from kasparro.schemas.ingest import Batch, NoticeCode, SourceName
+from kasparro.schemas.ingest import Batch, NoticeCode, Reject, RejectReason, SourceName
 from kasparro.storage.arrays import TextArray
-from kasparro.storage.raw_tables import RawTable
+from kasparro.storage.parents import IN_ORDER
+from kasparro.storage.raw_tables import RAW_TABLES, RawTable
 
 Connection = AsyncConnection[Any]
 
 WINDOW: Final = 5_000
-"""Stored keys that are looked at together; as many records are deleted by one transaction at most."""
+"""Stored keys that are looked at together."""
+
+SAMPLED: Final = 128
+"""One key of so many says how keys are spread."""
+
+PART: Final = 10_000
+"""Marks that are kept together, about, when they are in order: what a window reads of them."""
+
+GROUP: Final = 100
+"""Batches whose marks are put in order by one transaction."""
+
+Bounds = Sequence[str]
+"""The least keys of the parts 1, 2 and so on; empty where all marks are in part 0, which has no order."""
 
 UNSEEN: Final = {
     NoticeCode.PAGES_LEFT_OUT: "pages were left out",
@@ -35,26 +49,52 @@ RECORDS = "SELECT record_count FROM etl_checkpoint WHERE source = %s"
 FORGET = "DELETE FROM snapshot_seen WHERE source = %s"
 
 MARK = """
-INSERT INTO snapshot_seen (source, external_id) SELECT %(source)s, u.id FROM unnest(%(ids)s::text[]) AS u (id)
-ON CONFLICT DO NOTHING
+INSERT INTO snapshot_seen (source, part, ids, sample) VALUES (%(source)s, 0, %(ids)s::text[], %(sample)s::text[])
+"""
+
+BOUNDS = """
+SELECT array_agg(s.id ORDER BY s.id) FROM (
+    SELECT u.id, row_number() OVER (ORDER BY u.id) AS place
+    FROM snapshot_seen CROSS JOIN unnest(sample) AS u (id) WHERE source = %(source)s AND part = 0
+) AS s WHERE s.place %% %(every)s = 0
+"""
+
+ARRANGE = """
+WITH taken AS (
+    DELETE FROM snapshot_seen WHERE source = %(source)s AND part = 0 AND id IN (
+        SELECT id FROM snapshot_seen WHERE source = %(source)s AND part = 0 ORDER BY id LIMIT %(group)s
+    ) RETURNING ids
+)
+INSERT INTO snapshot_seen (source, part, ids)
+SELECT %(source)s, width_bucket(u.id, %(bounds)s::text[]), array_agg(u.id) FROM taken CROSS JOIN unnest(ids) AS u (id) GROUP BY 2
 """
 
 ABSENT = """
-WITH part AS MATERIALIZED (
-    SELECT external_id, deleted_at FROM {table} WHERE source = %(source)s AND external_id > %(after)s
+WITH raw AS MATERIALIZED (
+    SELECT external_id::text AS id, deleted_at IS NULL AS there FROM {table} WHERE source = %(source)s AND external_id > %(after)s
     ORDER BY external_id LIMIT %(window)s
+), dataset AS MATERIALIZED (
+    SELECT source_id::text AS id FROM normalized_data WHERE source = %(source)s AND source_id > %(after)s
+    ORDER BY source_id LIMIT %(window)s
+), reach (last) AS MATERIALIZED (
+    SELECT least(
+        (SELECT max(id) FROM raw HAVING count(*) = %(window)s), (SELECT max(id) FROM dataset HAVING count(*) = %(window)s)
+    )
+), found (id, stored, in_dataset, seen) AS (
+    SELECT id, there, false, false FROM raw
+    UNION ALL SELECT id, true, true, false FROM dataset
+    UNION ALL SELECT unnest(ids), false, false, true FROM snapshot_seen
+    WHERE source = %(source)s AND part >= width_bucket(%(after)s::text, %(bounds)s::text[])
+      AND part <= coalesce(width_bucket((SELECT last FROM reach), %(bounds)s::text[]), cardinality(%(bounds)s::text[]))
 ), absent AS MATERIALIZED (
-    SELECT part.external_id, EXISTS (
-        SELECT FROM normalized_data AS n WHERE n.source = %(source)s AND n.source_id = part.external_id
-    ) AS in_dataset
-    FROM part LEFT JOIN LATERAL (
-        SELECT true AS seen FROM snapshot_seen WHERE source = %(source)s AND external_id = part.external_id LIMIT 1
-    ) AS mark ON true
-    WHERE part.deleted_at IS NULL AND mark.seen IS NULL
+    SELECT id, bool_or(in_dataset) AS in_dataset FROM found
+    WHERE id <= (SELECT last FROM reach) OR (SELECT last FROM reach) IS NULL
+    GROUP BY id HAVING bool_or(stored) AND NOT bool_or(seen)
 )
-SELECT (SELECT max(external_id) FROM part), coalesce((SELECT array_agg(external_id) FROM absent), '{{}}'),
+SELECT (SELECT last FROM reach), coalesce((SELECT array_agg(id ORDER BY id) FROM absent), '{{}}'),
        (SELECT count(*) FROM absent WHERE in_dataset)
 """
+"""One aggregate over what is stored and what was seen: there is no join that the planner could get wrong."""
 
 BURY_RAW = """
 UPDATE {table} SET deleted_at = now(), processed = false
@@ -79,7 +119,7 @@ class Seeing:
 
     def take(self, batch: Batch) -> None:
         self.faults.update(UNSEEN[one.code] for one in batch.notices if one.code in UNSEEN)
-        if any(reject.external_id is None for reject in batch.rejects):
+        if any(map(_may_be_any, batch.rejects)):
             self.faults.add("a record was rejected that says not which one it is")
 
     @property
@@ -90,9 +130,17 @@ class Seeing:
         return "; ".join(sorted(self.faults)) or None
 
 
+def _may_be_any(reject: Reject) -> bool:
+    """Whether it may be any of the records that are stored. One whose key is too long to be stored is none of them."""
+    return reject.external_id is None and reject.reason is not RejectReason.IDENTITY_TOO_LONG
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some stored keys: the *last* one (none: there are no more), those *absent*, and how many of these are in the dataset."""
+    """Some stored keys: the *last* one (none: there are no more), those *absent*, and how many of these are in the dataset.
+
+    Most are both raw and in the dataset; those that are only one of these come in as well.
+    """
 
     last: str | None
     absent: Sequence[str]
@@ -117,30 +165,51 @@ async def forget(connection: Connection, source: SourceName) -> None:
 
 async def mark(connection: Connection, source: SourceName, batch: Batch) -> None:
     """The records of *batch* are there; those that were rejected, too."""
-    seen = sorted({*batch.seen, *_rejected(batch)})
+    seen = [*shown(batch)]
     if seen:
-        await connection.execute(MARK, {"source": source, "ids": TextArray(seen)})
+        parameters = {"source": source, "ids": TextArray(seen), "sample": TextArray(seen[::SAMPLED])}
+        await connection.execute(MARK, parameters)
 
 
-def _rejected(batch: Batch) -> Iterator[str]:
-    return (reject.external_id for reject in batch.rejects if reject.external_id is not None)
+def shown(batch: Batch) -> set[str]:
+    """The keys of the records that are there, among them those that were rejected."""
+    rejected = (reject.external_id for reject in batch.rejects)
+    return {*batch.seen, *(key for key in rejected if key is not None)}
 
 
-async def window(connection: Connection, table: RawTable, source: SourceName, after: str) -> Window:
-    """The stored keys behind *after*."""
+async def bounds(connection: Connection, source: SourceName) -> Bounds:
+    """Where to cut the marks of a fetch into parts; nowhere, if they are few."""
+    parameters = {"source": source, "every": max(1, PART // SAMPLED)}
+    row = await (await connection.execute(BOUNDS, parameters)).fetchone()
+    return ["", *row[0]] if row and row[0] else []
+
+
+async def arrange(connection: Connection, source: SourceName, bounds: Bounds) -> bool:
+    """Move the marks of some batches to the parts between *bounds*; False when there are none left."""
+    parameters = {"source": source, "group": GROUP, "bounds": TextArray(bounds)}
+    return (await connection.execute(ARRANGE, parameters)).rowcount > 0
+
+
+async def window(
+    connection: Connection, table: RawTable, source: SourceName, after: str, bounds: Bounds
+) -> Window:
+    """The stored keys behind *after*, beside the marks that are arranged by *bounds*."""
+    await connection.execute(IN_ORDER)
     statement = sql.SQL(ABSENT).format(table=sql.Identifier(table.name))
-    parameters = {"source": source, "after": after, "window": WINDOW}
+    parameters = {"source": source, "after": after, "window": WINDOW, "bounds": TextArray(bounds)}
     row = await (await connection.execute(statement, parameters)).fetchone()
     assert row is not None  # noqa: S101  # it has no FROM
     return Window(*row)
 
 
-async def bury(
-    connection: Connection, table: RawTable, source: SourceName, absent: Sequence[str], version: int | None
-) -> int:
-    """Delete the records *absent* as of *version*: the raw rows keep their text. Returns how many left the dataset."""
+async def bury(connection: Connection, source: SourceName, absent: Sequence[str], version: int | None) -> int:
+    """Delete the records *absent* as of *version*: the raw rows keep their text. Returns how many left the dataset.
+
+    A source that was once of another type has raw rows in another table, too: they would say that the record is in the dataset.
+    """
     parameters = {"source": source, "ids": TextArray(absent), "version": version}
-    await connection.execute(sql.SQL(BURY_RAW).format(table=sql.Identifier(table.name)), parameters)
+    for table in RAW_TABLES.values():
+        await connection.execute(sql.SQL(BURY_RAW).format(table=sql.Identifier(table.name)), parameters)
     if version is None:
         return 0
     return (await connection.execute(BURY, parameters)).rowcount

@@ -7,14 +7,20 @@ from typing import Final
 
 from kasparro.core.database import Database
 from kasparro.schemas.ingest import Cursor, Keyed, RunId, SourceKind, SourceName, Stored
-from kasparro.storage import drift, writes
+from kasparro.storage import drift, snapshots, writes
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known
+from kasparro.storage.parents import IN_ORDER
 from kasparro.storage.raw_tables import RAW_TABLES
 from kasparro.storage.reading import snapshot
 
 NO_RUN: Final = RunId("")
 """The run of those who look: nothing was ever stored by it."""
+
+
+KEYS: Final = """
+SELECT source_id FROM normalized_data WHERE source = %(source)s AND source_id > %(after)s ORDER BY source_id LIMIT %(limit)s
+"""
 
 
 class PostgresStoredData:
@@ -27,6 +33,16 @@ class PostgresStoredData:
         async with snapshot(self._database) as connection:
             cursor, _ = await writes.checkpoint(connection, source)
             return cursor
+
+    async def complete(self, source: SourceName) -> bool:
+        async with snapshot(self._database) as connection:
+            return await snapshots.is_complete(connection, source)
+
+    async def keys(self, source: SourceName, after: str) -> Sequence[str]:
+        parameters = {"source": source, "after": after, "limit": snapshots.WINDOW}
+        async with snapshot(self._database) as connection:
+            await connection.execute(IN_ORDER)
+            return [key for (key,) in await (await connection.execute(KEYS, parameters)).fetchall()]
 
     async def known(
         self, source: SourceName, kind: SourceKind, records: Sequence[Keyed], *, payloads: bool = False

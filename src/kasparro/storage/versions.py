@@ -7,7 +7,8 @@ to the database serves all who asked before it was sent: under load there is one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from kasparro.core.database import Database
+from kasparro.core.database_time import METER
 from kasparro.core.errors import DatabaseUnavailable, StorageError
 
 QUESTION: Final = """
@@ -94,6 +96,8 @@ class Versions:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._waiting: list[asyncio.Future[DatasetState]] = []
+        self._asked_for: list[asyncio.Future[DatasetState]] = []
+        """Those for whom a question is under way."""
         self._asking: asyncio.Task[None] | None = None
         self._text: str | None = None
         self._sources: Mapping[str, SourceState] = {}
@@ -104,11 +108,17 @@ class Versions:
 
     async def current(self) -> DatasetState:
         """The state of the dataset at some moment after this call. Raises `StorageError`."""
+        with METER.get():
+            return await self.ask()
+
+    def ask(self) -> asyncio.Future[DatasetState]:
+        """The same, to come."""
         waiter: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="dataset versions")
-        return await waiter
+            # A context of its own: it is nobody's request in particular.
+            self._asking = asyncio.create_task(self._ask(), name="dataset versions", context=Context())
+        return waiter
 
     async def identity(self) -> str:
         """What tells this database from all others. Raises `StorageError`."""
@@ -124,35 +134,44 @@ class Versions:
 
     async def _ask(self) -> None:
         """Ask for all who wait, until nobody does. Who comes while a question is under way waits for the next one."""
-        waiting: list[asyncio.Future[DatasetState]] = []
         try:
             while self._waiting:
-                waiting, self._waiting = self._waiting, []
                 try:
-                    state = await self._read()
+                    async with self.database.statements() as connection:
+                        await self._ask_on(connection)
                 except StorageError as error:
-                    _fail(waiting, error)
-                else:
-                    for waiter in waiting:
-                        if not waiter.done():
-                            waiter.set_result(state)
+                    self._fail(self._asked_for or self._waiting, error)
         finally:
             self._asking = None
-            _fail([*waiting, *self._waiting], DatabaseUnavailable("the versions were not read"))
-            self._waiting = []
+            self._fail([*self._asked_for, *self._waiting], DatabaseUnavailable("the versions were not read"))
 
-    async def _read(self) -> DatasetState:
-        self.asked += 1
-        async with self.database.statements() as connection:
-            cursor = await connection.execute(QUESTION, prepare=True)
+    async def _ask_on(self, connection: AsyncConnection[Any]) -> None:
+        cursor = connection.cursor()
+        while self._waiting:
+            self._asked_for, self._waiting = self._waiting, []
+            self.asked += 1
+            await cursor.execute(QUESTION, prepare=True)
             row = await cursor.fetchone()
-        assert row is not None  # noqa: S101  # an aggregate has one row
-        as_of, text = row
+            assert row is not None  # noqa: S101  # an aggregate has one row
+            state = self._state(*row)
+            for waiter in self._asked_for:
+                if not waiter.done():
+                    waiter.set_result(state)
+            self._asked_for = []
+
+    def _state(self, as_of: datetime, text: str | None) -> DatasetState:
         if text != self._text:
             states = STATES.decode(text) if text else ()
             self._text, self._sources = text, {one.source: one for one in states}
             self._whole = " ".join(f"{one.source}:{one.stamp}" for one in states)
         return DatasetState(as_of, self._sources, self._whole)
+
+    def _fail(self, waiters: Sequence[asyncio.Future[DatasetState]], error: StorageError) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._asked_for = []
+        self._waiting = [one for one in self._waiting if not one.done()]
 
 
 async def _identity(connection: AsyncConnection[Any]) -> str:
@@ -164,9 +183,3 @@ async def _identity(connection: AsyncConnection[Any]) -> str:
         assert row is not None  # noqa: S101  # likewise
         return str(row[0])
     return str(place)
-
-
-def _fail(waiting: list[asyncio.Future[DatasetState]], error: StorageError) -> None:
-    for waiter in waiting:
-        if not waiter.done():
-            waiter.set_exception(error)

@@ -28,11 +28,11 @@ async def test_a_path_that_is_not_there_is_a_problem(client):
 async def test_a_method_that_is_not_there_is_a_problem_that_says_which_is(client):
     for method, path, allowed in (
         ("GET", "/etl/run", "POST"),
-        ("POST", "/data", "GET"),
-        ("DELETE", "/data/1", "GET"),
-        ("PUT", "/", "GET"),
-        ("TRACE", "/runs", "GET"),
-        ("BREW", "/runs", "GET"),
+        ("POST", "/data", "GET, HEAD"),
+        ("DELETE", "/data/1", "GET, HEAD"),
+        ("PUT", "/", "GET, HEAD"),
+        ("TRACE", "/runs", "GET, HEAD"),
+        ("BREW", "/runs", "GET, HEAD"),
     ):
         answer = await client.request(method, path)
         assert (answer.status_code, problem_in(answer).code) == (405, "method_not_allowed")

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kasparro import __version__
+from kasparro.api.siblings import merged
 
 pytestmark = pytest.mark.anyio
 
@@ -155,6 +156,22 @@ async def test_made_up_methods_and_paths_do_not_fill_the_memory(service):
     assert list(service.app.state.scrape.metrics._children) == [("GET", "/metrics", 200)]
 
 
+async def test_what_several_workers_counted_is_one_text_with_a_label(service):
+    await service.client.get("/data")
+    own = service.app.state.scrape.metrics.own()
+    apart, together = families(own.decode()), families(merged({0: own, 3: own}).decode())
+
+    assert set(together) == {*apart, "kasparro_workers"}
+    for name, family in apart.items():
+        whole = together[name]
+        assert (whole.kind, whole.help) == (family.kind, family.help)
+        assert sorted(map(repr, whole.samples)) == sorted(
+            repr((sample, {**labels, "worker": worker}, value))
+            for sample, labels, value in family.samples
+            for worker in ("0", "3")
+        )
+
+
 async def test_refusals_are_counted_by_reason(serve):
     async with serve(api_keys=KEYS, rate_limit_per_minute=3) as service:
         await service.client.get("/sources")
@@ -163,7 +180,7 @@ async def test_refusals_are_counted_by_reason(serve):
         found = await scrape(service.client, headers={"X-API-Key": "read-secret-1"})
         for _ in range(2):
             await service.client.get("/sources", headers={"X-API-Key": "read-secret-1"})
-        text = service.app.state.scrape.metrics.text(None).decode()
+        text = service.app.state.scrape.metrics.own().decode()
 
     name = "kasparro_http_refusals_total"
     assert [value(found, name, reason=r) for r in ("unauthorized", "forbidden", "rate_limited")] == [2, 1, 0]
@@ -183,6 +200,7 @@ async def test_what_ingestion_did_is_told_for_each_source(client, seed):
         records_unchanged=3,
         records_failed=4,
         records_duplicates=11,
+        records_deleted=5,
     )
     seed.connection.execute("UPDATE etl_totals SET last_success = now() - interval '1 hour'")
 
@@ -190,6 +208,7 @@ async def test_what_ingestion_did_is_told_for_each_source(client, seed):
 
     outcomes = {labels["outcome"]: v for _, labels, v in found["kasparro_etl_records_total"].samples}
     assert outcomes == {"inserted": 1, "updated": 2, "unchanged": 3, "failed": 4, "duplicates": 11}
+    assert value(found, "kasparro_etl_records_deleted_total", source="alpha") == 5
     assert value(found, "kasparro_source_records", source="alpha") == 3
     assert value(found, "kasparro_source_dataset_version", source="alpha") == 1
     assert value(found, "kasparro_source_freshness_seconds", source="alpha") == pytest.approx(3600, abs=120)

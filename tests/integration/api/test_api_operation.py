@@ -50,6 +50,7 @@ async def test_a_run_tells_its_ledger(client, seed):
         records_inserted=4,
         records_failed=1,
         records_duplicates=2,
+        records_deleted=3,
         duration_ms=90,
     )
 
@@ -61,6 +62,7 @@ async def test_a_run_tells_its_ledger(client, seed):
         1,
         2,
     )
+    assert run.records_deleted == 3
     assert (run.source, run.status, run.duration_ms, run.stale) == ("alpha", "success", 90, False)
 
 

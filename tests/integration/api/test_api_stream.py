@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from ingest_kit import MemorySource, api_declaration, ingest, writer
 from kasparro.api.feed import FeedTiming
-from kasparro.cli.serve import serve_api
+from kasparro.cli.serving import serve_api
 from kasparro.cli.stopping import Second, Stop
 from kasparro.core.http_server import listen
 from kasparro.schemas.data import ChangeEvent

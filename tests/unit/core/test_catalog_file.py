@@ -572,12 +572,11 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(load, tmp_pat
 @pytest.mark.parametrize(
     ("beside", "at"),
     [
-        ("entity: {match: [[url]]}", "entity"),
         ("incremental: {field: updated_at, param: since}", "incremental"),
         ("pagination: {type: page, param: page, max_pages: 3}", "pagination.max_pages"),
     ],
 )
-def test_what_fetches_a_part_or_is_linked_does_not_go_with_snapshot(load, beside, at):
+def test_what_fetches_a_part_does_not_go_with_snapshot(load, beside, at):
     text = str(told(load, api(f"{beside}\nsnapshot: true")))
     assert f"sources.s.{at}: does not go with snapshot" in text
 

@@ -16,7 +16,7 @@ LazySource = Annotated["Source", strawberry.lazy("kasparro.api.graphql.operation
 
 
 @strawberry.type(
-    description="One run of one source. Its counters balance: processed is the sum of the other five."
+    description="One run of one source. Its counters balance: processed is the sum of the next five."
 )
 class Run(Node):
     id: strawberry.ID = identified(lambda root: global_id("Run", root.run_id))
@@ -29,6 +29,9 @@ class Run(Node):
     records_unchanged: BigInt
     records_failed: BigInt
     records_duplicates: BigInt
+    records_deleted: BigInt = strawberry.field(
+        description="Left the dataset, since a complete fetch no longer showed them"
+    )
     start_time: Time
     end_time: Time | None
     duration_ms: BigInt | None
@@ -96,6 +99,9 @@ class SourceStats:
     records_unchanged: BigInt
     records_failed: BigInt
     records_duplicates: BigInt
+    records_deleted: BigInt = strawberry.field(
+        description="Left the dataset, since a complete fetch no longer showed them"
+    )
     last_success_timestamp: Time | None
     last_failure_timestamp: Time | None
 
@@ -110,4 +116,5 @@ class Stats:
     total_records_processed: BigInt
     total_records_inserted: BigInt
     total_records_failed: BigInt
+    total_records_deleted: BigInt
     sources: list[SourceStats]

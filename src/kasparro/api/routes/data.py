@@ -45,9 +45,9 @@ async def list_records(reader: TheReader, exchange: TheExchange, request: Reques
         **problems(HTTPStatus.NOT_FOUND, *DATABASE),
     },
 )
-async def get_record(reader: TheReader, request: Request, id: RecordId) -> Response:  # noqa: A002  # part of the API
+async def get_record(reader: TheReader, exchange: TheExchange, request: Request, id: RecordId) -> Response:  # noqa: A002  # part of the API
     """One record, by the dataset's own id."""
-    return await reader.record(id, request.scope["headers"])
+    return await reader.record(id, exchange, request.scope["headers"])
 
 
 router.include_router(strict)

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from kasparro.api.dependencies import TheScrape
+from kasparro.api.metrics import asked
 from kasparro.api.openapi import SERVER, problems
 from kasparro.api.parameters import StrictRoute
 from kasparro.api.security import needs
@@ -41,4 +42,7 @@ async def get_metrics(scrape: TheScrape) -> Response:
     except StorageError as error:
         log.warning("metrics.incomplete", code=error.code)
         measures = None
-    return Response(scrape.metrics.text(measures), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    own = scrape.metrics.own()
+    if scrape.siblings is not None:
+        own = await scrape.siblings.metrics(own)
+    return Response(own + asked(measures), media_type=CONTENT_TYPE_PLAIN_0_0_4)

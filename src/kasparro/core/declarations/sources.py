@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NewType, Self
+from typing import Annotated, Any, ClassVar, Literal, NewType
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator, model_validator
 
@@ -73,12 +73,6 @@ class BaseSource(Declaration):
     language: Language = Field(
         "simple", description="How words are told alike in search; `simple`: only when they are the same."
     )
-
-    @model_validator(mode="after")
-    def _deletes_what_nothing_is_linked_to(self) -> Self:
-        if self.snapshot and self.entity is not None:
-            refuse("does not go with snapshot: entities do not forget records yet", at=("entity",))
-        return self
 
     @field_validator(
         "key", mode="before", json_schema_input_type=str | Annotated[list[str], Field(min_length=1)] | None

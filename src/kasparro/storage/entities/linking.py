@@ -66,21 +66,36 @@ ON CONFLICT (key, entity_id) DO UPDATE SET records = known.records + excluded.re
 
 DROP_KEYS: Final = "DELETE FROM entity_key WHERE key = ANY(%(keys)s) AND records = 0"
 
+ANY_LINKED: Final = """
+SELECT EXISTS (SELECT FROM entity_link WHERE source = %(source)s AND source_id = ANY(%(ids)s::text[]))
+"""
+
 DROP_LINKS: Final = "DELETE FROM entity_link WHERE source = %(source)s AND source_id = ANY(%(ids)s)"
 
 
-async def link(
-    connection: Connection, source: SourceName, records: Sequence[Matchable], gone: Sequence[str] = ()
-) -> Sequence[Notice]:
-    """Link *records*, which the batch at hand brings, and unlink those that are *gone*. Returns what an operator should know."""
-    if not records and not gone:
+async def link(connection: Connection, source: SourceName, records: Sequence[Matchable]) -> Sequence[Notice]:
+    """Link *records*, which the batch at hand brings. Returns what an operator should know."""
+    if not records:
         return ()
     await connection.execute(LOCK)
-    resolver = Resolver(await _known(connection, source, records, gone), uuid7)
-    resolver.unlink(gone)
+    resolver = Resolver(await _known(connection, source, records), uuid7)
     resolver.link(records)
     await _write(connection, source, resolver.changes)
     return _notices(resolver.changes.conflicts)
+
+
+async def unlink(connection: Connection, source: SourceName, gone: Sequence[str]) -> None:
+    """Unlink the records that are *gone*, whether or not their source still declares rules.
+
+    Called by the holder of the source's lease, beside whom nobody links its records: where none is linked, no lock is needed.
+    """
+    row = await (await connection.execute(ANY_LINKED, {"source": source, "ids": TextArray(gone)})).fetchone()
+    if row is None or not row[0]:
+        return
+    await connection.execute(LOCK)
+    resolver = Resolver(await _known(connection, source, (), gone), uuid7)
+    resolver.unlink(gone)
+    await _write(connection, source, resolver.changes)
 
 
 def _notices(conflicts: int) -> Sequence[Notice]:
@@ -91,7 +106,7 @@ def _notices(conflicts: int) -> Sequence[Notice]:
 
 
 async def _known(
-    connection: Connection, source: SourceName, records: Sequence[Matchable], gone: Sequence[str]
+    connection: Connection, source: SourceName, records: Sequence[Matchable], gone: Sequence[str] = ()
 ) -> Known:
     known = Known()
     ids = TextArray([*(record.source_id for record in records), *gone])

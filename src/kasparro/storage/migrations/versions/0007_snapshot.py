@@ -1,4 +1,4 @@
-"""What a complete fetch has seen, and the deletions that followers of the feed are told."""
+"""What a complete fetch has seen, the deletions that followers of the feed are told, and how many there were."""
 
 from __future__ import annotations
 
