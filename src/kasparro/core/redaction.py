@@ -67,6 +67,9 @@ def spellings(value: str) -> set[str]:
     in_json = {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     in_json |= {text.replace("/", "\\/") for text in in_json}
     in_json |= {text.translate(_FOR_SCRIPTS) for text in in_json}
+    in_json |= {
+        json.dumps(text, ensure_ascii=False)[1:-1] for text in in_json
+    }  # JSON in JSON, as gateways write errors
     in_html = {escape(value), escape(value, quote=False)}
     return {value, repr(value)[1:-1]} | in_urls | in_json | in_html
 

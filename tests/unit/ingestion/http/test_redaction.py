@@ -24,6 +24,7 @@ SECRET = 'a b+c/d="e%&ü'
         json.dumps(SECRET, ensure_ascii=False)[1:-1],
         json.dumps(SECRET)[1:-1].replace("/", "\\/"),
         json.dumps(SECRET, ensure_ascii=False)[1:-1].replace("&", "\\u0026"),
+        json.dumps(json.dumps(SECRET)[1:-1].replace("/", "\\/"))[1:-1],
         escape(SECRET),
     ],
 )
