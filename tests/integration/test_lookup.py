@@ -20,7 +20,7 @@ from kasparro.schemas.ingest import (
 )
 from kasparro.storage.arrays import ByteaArray, EncodedTextArray, TextArray
 from kasparro.storage.ingest_store import PostgresIngestStore
-from kasparro.storage.lookup import KNOWN, NO_PAYLOAD, PAYLOAD
+from kasparro.storage.lookup import COLUMNS, KNOWN, NO_PAYLOAD, PAYLOAD
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_the_look_up_goes_by_the_index_before_the_table_was_ever_analysed(
             }
             statement = sql.SQL("EXPLAIN " + KNOWN).format(
                 table=sql.Identifier("raw_data_api"),
-                columns=sql.SQL("payload_hash, processed, run_id, raw_data"),
+                columns=sql.SQL("{}, raw_data").format(COLUMNS),
                 payload=payload,
             )
             plan = "\n".join(
