@@ -27,6 +27,7 @@ sources:
     pagination: {{type: page, param: page, start: 1}}
     retry: {{attempts: 1}}
     snapshot: true
+    search: true
     map: {{title: name}}
 """
 PAGE = 2
