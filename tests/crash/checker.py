@@ -5,7 +5,8 @@ each batch and run · I4 every run ends, and says how · I5 checkpoints only adv
 lease · I7 no reader sees a part of a batch · I8 rejects keep payload, place and reason, and are counted once a
 sighting · I11 who changes nothing writes nothing · I12 nothing is left behind · I13 a difference in shape is in the ledger,
 once, exactly when the batch that shows it is committed · I14 each record of the dataset is linked to one entity, its own, and what is
-counted of entities and keys is what is linked.
+counted of entities and keys is what is linked · I15 only what the last complete fetch did not show is deleted, counted and told once
+(`test_snapshots`).
 """
 
 from __future__ import annotations

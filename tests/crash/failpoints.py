@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from kasparro.core.errors import DatabaseUnavailable
-from kasparro.storage import drift, leases, ledger, raw_archive, writes
+from kasparro.storage import drift, leases, ledger, raw_archive, snapshots, writes
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.commit_order import CommitOrder
 from kasparro.storage.entities import linking
@@ -54,6 +54,15 @@ STEPS: dict[str, tuple[Any, str]] = {
     "archive_differing": (raw_archive.PostgresRawArchive, "differing"),
     "mark_raw": (writes, "mark_raw"),
     "reset": (Checkpoints, "move"),
+    "begin_snapshot": (PostgresSession, "_begin_snapshot"),
+    "mark": (snapshots, "mark"),
+    "absence": (PostgresSession, "absence"),
+    "window": (snapshots, "window"),
+    "delete_absent": (PostgresSession, "delete_absent"),
+    "bury": (snapshots, "bury"),
+    "count_deleted": (writes, "count_deleted"),
+    "forget_seen": (PostgresSession, "forget_seen"),
+    "forget": (snapshots, "forget"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Eighteen broken loaders: each a small patch that a victim applies to itself before it runs.
+"""Twenty broken loaders: each a small patch that a victim applies to itself before it runs.
 
 Every one of them is a mistake somebody has shipped. `breaks` is the invariant that must be found broken, in the scenario of
 `test_mutants` that goes with it; without the patch the same scenario passes.
@@ -17,11 +17,11 @@ from psycopg.types.json import Jsonb
 from kasparro.core import database_errors
 from kasparro.core.clock import now
 from kasparro.core.errors import SourceError, StorageError
-from kasparro.ingestion import prepare
+from kasparro.ingestion import prepare, runner
 from kasparro.ingestion.ports import Source
 from kasparro.schemas.drift import NO_DRIFT
 from kasparro.schemas.ingest import Batch, Cursor, Keyed, Page, Place, RunCounters, Stored
-from kasparro.storage import drift, leases, ledger, writes
+from kasparro.storage import drift, leases, ledger, snapshots, writes
 from kasparro.storage.entities import linking
 from kasparro.storage.ingest_store import PostgresSession
 
@@ -226,6 +226,39 @@ def succeeded_too_early(_: float) -> None:
     PostgresSession._commit = commit
 
 
+def deletes_after_a_failure(_: float) -> None:
+    """Takes what a failed fetch has not shown for gone, too."""
+    real_fetch, real_run = runner.fetch, runner.run_etl
+
+    async def fetch(*args: Any, **keys: Any) -> None:
+        failed: list[SourceError] = []
+
+        async def run_etl(*run: Any) -> None:
+            try:
+                await real_run(*run)
+            except SourceError as error:
+                failed.append(error)
+
+        runner.run_etl = run_etl
+        await real_fetch(*args, **keys)
+        if failed:
+            raise failed[0]
+
+    runner.fetch = fetch
+
+
+def deletes_after_going_on(_: float) -> None:
+    """Takes a fetch that went on from the middle of an earlier run for a whole one."""
+
+    async def begin(self: PostgresSession, *, anew: bool) -> bool:
+        async with self._database.driver_transaction() as connection:
+            await snapshots.forget(connection, self._lease.source)
+        self._seeing = snapshots.Seeing(whole=True)
+        return anew
+
+    PostgresSession._begin_snapshot = begin
+
+
 MUTANTS: Final = {
     "M1": Mutant("checkpoint before data", ("I2", "I1"), checkpoint_first),
     "M2": Mutant("data before checkpoint, without a key", ("I1",), data_first_without_key, WITHOUT_KEYS),
@@ -245,6 +278,8 @@ MUTANTS: Final = {
     "M16": Mutant("a run succeeds before its last batch is in", ("I4",), succeeded_too_early),
     "M17": Mutant("differences in shape in a transaction of their own", ("I13",), drift_apart),
     "M18": Mutant("entities in a transaction of their own", ("I14",), links_apart),
+    "M19": Mutant("a fetch that failed deletes what it has not shown", ("I15",), deletes_after_a_failure),
+    "M20": Mutant("a fetch that began in the middle deletes", ("I15",), deletes_after_going_on),
 }
 
 

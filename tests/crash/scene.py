@@ -158,16 +158,16 @@ class Scene:
         self.check_end()
 
 
-def first_loaded(server: str, template: str, scene: Scene) -> str:
+def first_loaded(server: str, template: str, scene: Scene, **more: Any) -> str:
     """A database like *template* on *server*, with an audit and the first generation in it; its name."""
-    name = f"kasparro_test_{os.getpid()}_crash_{scene.kind}"
+    name = f"kasparro_test_{os.getpid()}_crash_{'_'.join([scene.kind, *more])}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
     scene.url = on_database(server, name)
     scene.publish(generation=1)
-    victim = scene.start()
+    victim = scene.start(**more)
     assert victim.joined() == DONE, victim.said()
     with psycopg.connect(scene.url, autocommit=True) as connection:
         audit.install(connection)

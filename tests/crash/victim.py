@@ -37,7 +37,7 @@ from kasparro.ingestion.sources.stream import StreamPages
 from kasparro.runtime import open_runtime
 from kasparro.schemas.events import BatchCommitted, RunEvent
 from kasparro.schemas.ingest import RunReport, RunStatus, SourceKind
-from kasparro.storage import ingest_store
+from kasparro.storage import ingest_store, snapshots
 from kasparro.storage.checkpoints import Checkpoints
 from kasparro.storage.ingest_store import PostgresIngestStore
 from kasparro.storage.patience import Patience, Waits
@@ -71,6 +71,9 @@ SLICES = {
 ENTITY = {"match": [["title", "published_at"]]}
 """No two records agree in it: each has a title of its own, in each of its versions."""
 COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL, "entity": ENTITY}
+SNAPSHOT = {"name": NAME, "map": MAP, "snapshot": True}
+FEW_KEYS = 8
+"""So many stored keys are looked at together, so that deletions come in several transactions."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +95,19 @@ class Orders:
     patient: bool = True
     fast: bool = True
     wait_for_lease: float = 0.0
+    snapshot: bool = False
 
 
 def declaration(orders: Orders) -> SourceDeclaration:
+    common = SNAPSHOT if orders.snapshot else COMMON
     if orders.kind == SLICED:
         return ApiSource.model_validate(COMMON | SLICES | {"url": f"{orders.place}/slices"})
     if orders.kind == SourceKind.API:
         pages = {"type": "page", "param": "page", "start": 1}
         address = {"url": f"{orders.place}/items", "pagination": pages, "retry": QUICKLY}
-        return ApiSource.model_validate(COMMON | address)
+        return ApiSource.model_validate(common | address)
     if orders.kind == SourceKind.CSV:
-        return CsvSource.model_validate(COMMON | {"path": orders.place, "key": ["id"]})
+        return CsvSource.model_validate(common | {"path": orders.place, "key": ["id"]})
     return StreamSource.model_validate(COMMON | {"url": "https://stream.test/things"})
 
 
@@ -119,6 +124,7 @@ def run(orders: Orders) -> None:
     if not orders.patient:
         ingest_store.Patience = partial(Patience, waits=Waits(outage=(0.1, 0.1), moment=(0.1,)))
     stream.RECORDS_A_PAGE = orders.batch
+    snapshots.WINDOW = FEW_KEYS
     code = asyncio.run(_main(orders))
     sys.stdout.flush()
     sys.stderr.flush()
