@@ -57,6 +57,8 @@ STEPS: dict[str, tuple[Any, str]] = {
     "begin_snapshot": (PostgresSession, "_begin_snapshot"),
     "mark": (snapshots, "mark"),
     "absence": (PostgresSession, "absence"),
+    "bounds": (snapshots, "bounds"),
+    "arrange": (PostgresSession, "_arrange"),
     "window": (snapshots, "window"),
     "delete_absent": (PostgresSession, "delete_absent"),
     "bury": (snapshots, "bury"),

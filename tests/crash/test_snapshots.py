@@ -36,8 +36,8 @@ ORACLE = Oracle(NEW, OLD)
 SHOWN = {str(row.id) for row in NEW}
 GONE = {str(row.id) for row in OLD} - SHOWN
 
-ONCE = ("begin_snapshot", "absence", "forget_seen")
-SEVERAL = ("mark", "commit", "advance", "window", "delete_absent", "bury", "count_deleted")
+ONCE = ("begin_snapshot", "absence", "bounds", "forget_seen")
+SEVERAL = ("mark", "commit", "advance", "arrange", "window", "delete_absent", "bury", "count_deleted")
 WHILE_DELETING = 9
 """So many windows of keys are looked at before one from which records are deleted: those that are counted come first."""
 WHEN, KINDS = ("before", "after"), ("api", "csv")
@@ -58,7 +58,7 @@ RAISES = chosen(
     [
         (kind, Failpoint(step, when, 2, Action.RAISE))
         for kind in KINDS
-        for step, when in itertools.product(("delete_absent", "bury", "count_deleted"), WHEN)
+        for step, when in itertools.product(("arrange", "delete_absent", "bury", "count_deleted"), WHEN)
     ],
     at_most=2,
 )
@@ -216,7 +216,7 @@ async def page_cut_off(snapshots: Snapshots, mutant: str | None) -> None:
 
 
 async def gone_on_from_the_middle(snapshots: Snapshots, mutant: str | None) -> None:
-    assert await snapshots.run(Failpoint("commit", "before", 3)) == -signal.SIGKILL
+    assert await snapshots.run(Failpoint("advance", "before", 2)) == -signal.SIGKILL
     await snapshots.look()
     await snapshots.complete(mutant=mutant)
     await snapshots.look()

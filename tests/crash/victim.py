@@ -72,8 +72,8 @@ ENTITY = {"match": [["title", "published_at"]]}
 """No two records agree in it: each has a title of its own, in each of its versions."""
 COMMON = {"name": NAME, "map": MAP, "incremental": INCREMENTAL, "entity": ENTITY}
 SNAPSHOT = {"name": NAME, "map": MAP, "snapshot": True}
-FEW_KEYS = 8
-"""So many stored keys are looked at together, so that deletions come in several transactions."""
+FEW = {"WINDOW": 8, "SAMPLED": 2, "PART": 8, "GROUP": 1}
+"""So few keys and marks are handled together that putting marks in order and deleting take several transactions."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def run(orders: Orders) -> None:
     if not orders.patient:
         ingest_store.Patience = partial(Patience, waits=Waits(outage=(0.1, 0.1), moment=(0.1,)))
     stream.RECORDS_A_PAGE = orders.batch
-    snapshots.WINDOW = FEW_KEYS
+    for name, few in FEW.items():
+        setattr(snapshots, name, few)
     code = asyncio.run(_main(orders))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -187,7 +188,8 @@ async def _ingest(orders: Orders, declared: SourceDeclaration, store: PostgresIn
     sleep = no_sleep if orders.fast else asyncio.sleep
 
     async def one_run() -> RunReport:
-        request = job(source, declared, orders.batch, observe=broker.observe if broker else lambda _: None)
+        observe = broker.observe if broker else lambda _: None
+        request = job(source, declared, orders.batch, observe=observe, allow_deletions=orders.snapshot)
         return await run_etl_with_backoff(request, store, sleep=sleep)
 
     report = await when_free(one_run, orders.wait_for_lease)

@@ -119,7 +119,8 @@ class World:
 
 @pytest.fixture
 async def world(database_url, monkeypatch):
-    monkeypatch.setattr(snapshots, "WINDOW", 3)
+    for name, few in {"WINDOW": 3, "SAMPLED": 2, "PART": 4, "GROUP": 1}.items():
+        monkeypatch.setattr(snapshots, name, few)
     async with writer(database_url) as database:
         yield World(database)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import web
 
@@ -31,6 +32,7 @@ sources:
     map: {{title: name}}
 """
 PAGE = 2
+PATIENCE = 60
 
 
 @dataclass
@@ -138,7 +140,8 @@ async def test_a_stream_hears_of_deletions_as_they_happen(service, load):
     async with serving(service) as port, stream(port, "/data/stream?since=now") as opened:
         await opened.opening()
         await load(2)
-        events = [await opened.event() for _ in range(2)]
+        with anyio.fail_after(PATIENCE):
+            events = [await opened.event() for _ in range(2)]
     assert [(name, event["source"], event["source_id"]) for name, event in events] == [
         ("delete", "shop", "1"),
         ("delete", "shop", "3"),
@@ -155,7 +158,8 @@ async def test_a_stream_that_breaks_after_each_event_tells_each_deletion_once(se
             nonlocal last_id
             for _ in range(count):
                 async with stream(port, last_id=last_id) as opened:
-                    name, event = await opened.event()
+                    with anyio.fail_after(PATIENCE):
+                        name, event = await opened.event()
                     told.append((name, event["source_id"]))
                     last_id = opened.last_id
 
