@@ -427,6 +427,25 @@ async def test_max_pages_ends_the_fetch_and_says_so(pagination):
     assert api.asked == 3
 
 
+@pytest.mark.parametrize("total", [30, 25], ids=["full pages", "a short one at the end"])
+@pytest.mark.parametrize("told", [{}, {"total": "total"}, {"size_param": "size", "size": 10}], ids=str)
+@pytest.mark.parametrize("snapshot", [True, False])
+async def test_a_refusal_is_no_proof_that_a_snapshot_is_whole(snapshot, told, total):
+    """Whatever else the source had behind it would be deleted."""
+    api = ByNumber(total, 10, "empty", tells_total="total" in told)
+    answered = api.answer
+
+    def refusing(number: int, more: dict[str, Any]) -> web.Response:
+        return answered(number, more) if number <= api.last else web.Response(status=404)
+
+    api.answer = refusing  # type: ignore[method-assign]
+    async with serve(api) as server:
+        pages = await fetch(declare(server.url, pagination={"type": "page", **told}, snapshot=snapshot))
+    assert ids(pages) == list(range(total))
+    open_end = snapshot and ("total" not in told) and (total == 30 or "size" not in told)
+    assert codes(pages) == ([NoticeCode.PAGES_LEFT_OUT] if open_end else [])
+
+
 async def test_max_pages_that_nobody_reaches_says_nothing():
     api = Shaped("link header")
     async with serve(api) as server:

@@ -36,7 +36,7 @@ Bounds = Sequence[str]
 """The least keys of the parts 1, 2 and so on; empty where all marks are in part 0, which has no order."""
 
 UNSEEN: Final = {
-    NoticeCode.PAGES_LEFT_OUT: "pages were left out",
+    NoticeCode.PAGES_LEFT_OUT: "pages were left out, or may have been",
     NoticeCode.PAGINATION_NOT_DETECTED: "it is not known whether there are more pages",
     NoticeCode.PLACE_EXPIRED: "the fetch had to begin again in its middle",
 }

@@ -27,6 +27,7 @@ from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
 from kasparro.ingestion.http.retry import with_retries
 from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.sources.answers import AnswerReader
+from kasparro.ingestion.sources.counted_pages import doubtful_end
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
@@ -230,7 +231,8 @@ class ApiPages:
         except PermanentSourceError as refusal:
             if refusal.status not in paging.beyond_end(place):
                 raise
-        return Answer(paging.request(self._target, place.at).url, {}, EMPTY)
+            url = paging.request(self._target, place.at).url
+            return Answer(url, {}, EMPTY, refused=refusal.status)
 
     async def _fetch(self, client: HttpClient, paging: Paging, handing_on: HandingOn, at: Position) -> Answer:
         attempt = partial(self._attempt, client, paging.request(self._target, at), handing_on.to(at))
@@ -258,6 +260,8 @@ class ApiPages:
             )
         if following is not None and self._bound.reached(following):
             return None, [*paging.notices(), self._bound.notice()]
+        if answer.refused is not None and self._declared.snapshot and not place.doubted:
+            return None, [*paging.notices(), doubtful_end(answer.refused)]
         return following, paging.notices()
 
     def _outlook(

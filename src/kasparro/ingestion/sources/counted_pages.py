@@ -12,12 +12,21 @@ from kasparro.ingestion.sources.ends import Ends
 from kasparro.ingestion.sources.paging import Plain
 from kasparro.ingestion.sources.places import Answer, Outlook, Place, Position
 from kasparro.ingestion.sources.target import Target
-from kasparro.schemas.ingest import Cursor
+from kasparro.schemas.ingest import Cursor, Notice, NoticeCode
 
 GONE: Final = frozenset({404, 410, 416})
 """What a source says of a page beyond the last."""
 
 DOUBTED: Final = GONE | {400, 422}
+
+
+def doubtful_end(status: int) -> Notice:
+    """Of a fetch that ended with *status*, where nothing before had shown that an end is near."""
+    return Notice(
+        NoticeCode.PAGES_LEFT_OUT,
+        f"the list ended with {status}, and nothing shows that this was its end; `pagination.total` or `has_more` would",
+        {"status": status},
+    )
 
 
 class Single(Plain):

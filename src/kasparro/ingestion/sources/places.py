@@ -45,7 +45,8 @@ class Place:
 class Answer:
     """A page as received: where from, with which headers, what was in it, and the bytes received for it.
 
-    `digest` is that of its records, by which a page is known again; `None` where there are none.
+    `digest` is that of its records, by which a page is known again; `None` where there are none. `refused` is the status of a
+    refusal that was taken for an empty page.
     """
 
     url: URL
@@ -53,6 +54,7 @@ class Answer:
     envelope: Envelope
     size: int = 0
     digest: bytes | None = None
+    refused: int | None = None
 
     @property
     def count(self) -> int:
