@@ -50,7 +50,7 @@ def insert(connection: psycopg.Connection, rows: list[Row], *, new: bool = False
             ],
         )
     connection.execute("SELECT setval('normalized_data_id_seq', (SELECT max(id) FROM normalized_data))")
-    connection.execute("TRUNCATE etl_checkpoint")
+    connection.execute("TRUNCATE etl_checkpoint CASCADE")
     connection.execute(
         "INSERT INTO etl_checkpoint (source, record_count) SELECT source, count(*) FROM normalized_data GROUP BY 1"
     )

@@ -159,9 +159,10 @@ class Connection(HttpToolsProtocol):
 
     def _may_come_again(self, data: bytes) -> bool:
         """Whether *data*, which was one message, is a request without a body whose connection stays open."""
-        cycle = self.cycle
-        by_itself = cycle.scope is self.scope and cycle.keep_alive and not cycle.body
-        return by_itself and self.remembers and len(data) <= LONGEST
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.scope is not self.scope:  # another protocol has taken over
+            return False
+        return cycle.keep_alive and not cycle.body and self.remembers and len(data) <= LONGEST
 
     def _answer_again(self, answerer: Answerer) -> None:
         self._unset_keepalive_if_required()

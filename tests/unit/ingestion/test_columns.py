@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.column_mapping import ColumnNormaliser
 from kasparro.ingestion.columns import as_array, column_names, columns_reader, piecewise
-from kasparro.ingestion.identity import _by_columns, _one_by_one, identifier
+from kasparro.ingestion.identity import _by_columns, identifier
+from kasparro.ingestion.identity import one_by_one as identified_one_by_one
 from kasparro.ingestion.normalise import normaliser, one_by_one
 from kasparro.schemas.data import DataRecord
 from kasparro.schemas.ingest import FileOrigin, Keyed, Landed, RawRecord, Reject
@@ -84,7 +85,7 @@ def test_rows_are_normalised_by_columns_as_they_are_one_by_one(given_table):
 def test_rows_are_identified_by_columns_as_they_are_one_by_one(given_table, key):
     rows, _, _ = given_table
     declaration = table(key=key)
-    one = _one_by_one(declaration)
+    one = identified_one_by_one(declaration)
 
     assert identifier(declaration)([record(row) for row in rows]) == [one(record(row)) for row in rows]
 
