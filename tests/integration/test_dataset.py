@@ -10,7 +10,10 @@ import pytest
 from kasparro.core.database import Database
 from kasparro.schemas.query import Condition, Count, Field, Op, Order, Position, RecordQuery
 from kasparro.storage.dataset import Dataset
+from kasparro.storage.export_statements import ndjson_statement
+from kasparro.storage.exports import by_an_index
 from kasparro.storage.query_page import Statement, page_statement, record_statement
+from kasparro.storage.reading import IN_ORDER
 from kasparro.storage.runs import LAST_ENDED_OF_EACH, RunHistory
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +84,31 @@ async def test_a_record_is_found_by_its_id_or_not_at_all(database, many):
 
 
 BY_ID = [(), (Order(Field("id"), descending=True),)]
+
+
+@pytest.mark.parametrize("where", [(), LATE], ids=["all", "of a source"])
+@pytest.mark.parametrize("sort", BY_ID, ids=["ascending", "descending"])
+async def test_an_export_in_the_order_of_an_index_does_not_begin_with_a_sort(many, sort, where):
+    query = RecordQuery(where=where, sort=sort)
+    assert by_an_index(query)
+    statement = ndjson_statement(query)
+    selected = statement.text[statement.text.index("(") + 1 : statement.text.rindex(") TO STDOUT")]
+    with many.transaction():
+        many.execute(IN_ORDER)
+        found = plan(many, Statement(selected, statement.values))
+
+    assert "Index Scan" in found
+    assert "Sort" not in found
+
+
+async def test_an_export_that_no_index_has_in_order_is_sorted(many):
+    title, number = Field("title"), Field("metadata", ("n",))
+    for query in (
+        RecordQuery(sort=(Order(title),)),
+        RecordQuery(where=(Condition(number, Op.GT, (1,)),)),
+        RecordQuery(search="x"),
+    ):
+        assert not by_an_index(query)
 
 
 @pytest.mark.parametrize("after", [None, Position(("29000",))], ids=["first", "far"])

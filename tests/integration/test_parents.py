@@ -7,7 +7,8 @@ from psycopg import sql
 
 from ingest_kit import MemorySource, ingest, one, rows, writer
 from kasparro.schemas.ingest import ParentRecord, SourceKind
-from kasparro.storage.parents import IN_ORDER, PostgresParents, statement
+from kasparro.storage.parents import PostgresParents, statement
+from kasparro.storage.reading import IN_ORDER
 
 pytestmark = pytest.mark.anyio
 

@@ -102,7 +102,9 @@ def _open_and_close(server: Running) -> None:
 
 def _stream(server: Running) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port))
-    connection.sendall(http(server.port, "/data/stream", AUTH | {"Accept": "text/event-stream"}).encode())
+    connection.sendall(
+        http(server.port, "/data/stream?since=now", AUTH | {"Accept": "text/event-stream"}).encode()
+    )
     head = connection.recv(65536)
     if b" 200 " not in head.partition(b"\r\n")[0]:
         sys.exit(f"bench: a stream was answered with {head[:200]!r}")

@@ -14,9 +14,10 @@ from psycopg import AsyncCopy
 
 from kasparro.core.database import Database
 from kasparro.schemas.export import Formulas, columns_of
-from kasparro.schemas.query import Kind, RecordQuery
+from kasparro.schemas.query import Field, Kind, RecordQuery
 from kasparro.storage.export_statements import columns_statement, csv_statement, ndjson_statement
 from kasparro.storage.query_page import Statement
+from kasparro.storage.reading import IN_ORDER
 
 Row = tuple[Any, ...]
 
@@ -31,28 +32,32 @@ class Exports:
         self._database = database
 
     async def json_lines(self, query: RecordQuery) -> AsyncGenerator[bytes, None]:
-        async with self._copying(ndjson_statement(query)) as copy:
+        async with self._copying(query, ndjson_statement(query)) as copy:
             async for line in copy:
                 yield bytes(line)
 
     async def csv_lines(self, query: RecordQuery, formulas: Formulas) -> AsyncGenerator[bytes, None]:
         """Lines that end with CR LF, as RFC 4180 wants it."""
-        async with self._copying(csv_statement(query, formulas)) as copy:
+        async with self._copying(query, csv_statement(query, formulas)) as copy:
             async for line in copy:
                 yield bytes(line[:-1]) + b"\r\n"
 
     async def rows(self, query: RecordQuery) -> AsyncGenerator[Row, None]:
         """Values in the order of `columns_of`: ids are numbers, all else is text or None."""
-        async with self._copying(columns_statement(query)) as copy:
+        async with self._copying(query, columns_statement(query)) as copy:
             copy.set_types(["int8" if field.kind is Kind.INTEGER else "text" for field in columns_of(query)])
             async for row in copy.rows():
                 yield row
 
     @asynccontextmanager
-    async def _copying(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
-        async with (
-            self._database.driver_transaction() as connection,
-            connection.cursor() as cursor,
-            cursor.copy(statement.text, statement.values) as copy,
-        ):
-            yield copy
+    async def _copying(self, query: RecordQuery, statement: Statement) -> AsyncIterator[AsyncCopy]:
+        async with self._database.driver_transaction() as connection, connection.cursor() as cursor:
+            if by_an_index(query):
+                await cursor.execute(IN_ORDER)
+            async with cursor.copy(statement.text, statement.values) as copy:
+                yield copy
+
+
+def by_an_index(query: RecordQuery) -> bool:
+    """Whether an index has all that is asked for in the order asked for: then the first record need not wait for the last."""
+    return query.only_source and all(key.field == Field("id") for key in query.sort_keys())

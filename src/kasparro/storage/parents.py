@@ -11,6 +11,7 @@ from kasparro.core.database import Database
 from kasparro.core.etl_config import Catalog
 from kasparro.schemas.ingest import ParentRecord, SourceKind, SourceName
 from kasparro.storage.raw_tables import RAW_TABLES
+from kasparro.storage.reading import IN_ORDER
 
 _IN_DATASET: Final = """
 SELECT r.external_id, r.raw_data::text FROM {table} AS r
@@ -21,9 +22,6 @@ WHERE r.source = %(source)s AND {which} AND r.deleted_at IS NULL AND n.version >
 ORDER BY r.external_id LIMIT %(limit)s
 """
 """The inner LIMIT keeps the planner at one index scan a key, so that a page costs the same wherever it is."""
-
-IN_ORDER: Final = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
-"""Tables that were never analysed look small, and then the planner would rather read and sort all of them than walk the index."""
 
 _AFTER: Final = sql.SQL("r.external_id > %(key)s")
 _ONE: Final = sql.SQL("r.external_id = %(key)s")

@@ -15,8 +15,8 @@ from psycopg import AsyncConnection, sql
 
 from kasparro.schemas.ingest import Batch, NoticeCode, Reject, RejectReason, SourceName
 from kasparro.storage.arrays import TextArray
-from kasparro.storage.parents import IN_ORDER
 from kasparro.storage.raw_tables import RAW_TABLES, RawTable
+from kasparro.storage.reading import IN_ORDER
 
 Connection = AsyncConnection[Any]
 

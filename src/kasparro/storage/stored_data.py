@@ -10,9 +10,8 @@ from kasparro.schemas.ingest import Cursor, Keyed, RunId, SourceKind, SourceName
 from kasparro.storage import drift, snapshots, writes
 from kasparro.storage.leases import Lease
 from kasparro.storage.lookup import known
-from kasparro.storage.parents import IN_ORDER
 from kasparro.storage.raw_tables import RAW_TABLES
-from kasparro.storage.reading import snapshot
+from kasparro.storage.reading import IN_ORDER, snapshot
 
 NO_RUN: Final = RunId("")
 """The run of those who look: nothing was ever stored by it."""
