@@ -96,7 +96,8 @@ class Kasparro:
             patch.chdir(self.folder)
             for name in set(os.environ) - set(self.environment):
                 patch.delenv(name)
-            for name, value in (self.environment | variables).items():
+            mild = {"ETL_NICE": "0"}  # it would hold for this process, for good
+            for name, value in (self.environment | mild | variables).items():
                 patch.setenv(name, value)
             code = main(arguments)
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())

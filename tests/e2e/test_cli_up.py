@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import urllib.request
@@ -156,10 +157,12 @@ def test_the_api_and_a_worker_as_processes_of_their_own_share_the_work(kasparro)
         urllib.request.urlopen(asked, timeout=PATIENCE).close()
         logged(worker, "job.done")
         total = get(f"{url}/data")["total_count"]
+        worker_nice, api_nice = (os.getpriority(os.PRIO_PROCESS, one.pid) for one in (worker, api))
         _, worker_errors = end(worker, signal.SIGTERM)
         _, api_errors = end(api)
 
     assert total == 3
+    assert worker_nice - api_nice == 10
     assert (worker.returncode, api.returncode) == (143, 130), worker_errors + api_errors
 
 

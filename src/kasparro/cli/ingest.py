@@ -14,7 +14,7 @@ from kasparro.cli.ingesting import Ended, run_each
 from kasparro.cli.opening import not_made_yet, runtime_for
 from kasparro.cli.output import print_json
 from kasparro.cli.progress import progress
-from kasparro.cli.session import begin, chosen, read_catalog
+from kasparro.cli.session import begin, chosen, give_way, read_catalog
 from kasparro.cli.stopping import Second, Stop, run_stoppable
 from kasparro.cli.summary import Reasons, ShapeChanges, as_document, print_summary
 from kasparro.core.config import Settings
@@ -78,6 +78,7 @@ def ingest(
         return await _ingest(settings, url, names, stop, Options(full, force, allow, as_json))
 
     with database_url(settings) as url:
+        give_way(settings)
         raise typer.Exit(run_stoppable(work, Second.CANCEL))
 
 

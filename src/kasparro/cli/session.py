@@ -5,6 +5,7 @@ Nothing here imports the database: commands that need none start in half the tim
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def set_up(settings: Settings) -> None:
     register_secrets(settings)
     for key in settings.api_keys:
         register_secret(key)
+
+
+def give_way(settings: Settings) -> None:
+    """Let others have the processor first: who reads waits for milliseconds, who loads for minutes.
+
+    It holds for the threads and processes that are started from now on, so the embedded database has to be there already.
+    """
+    os.nice(settings.etl_nice)
 
 
 def read_catalog(settings: Settings, environ: Mapping[str, str] | None = None) -> Catalog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from kasparro.cli.opening import runtime_for
-from kasparro.cli.session import begin
+from kasparro.cli.session import begin, give_way
 from kasparro.cli.stopping import Second, Stop, run_stoppable, until_stopped
 from kasparro.core.config import Settings
 from kasparro.core.database import database_url
@@ -27,6 +27,7 @@ def worker(context: typer.Context) -> None:
         return await _work(settings, url, stop)
 
     with database_url(settings) as url:
+        give_way(settings)
         raise typer.Exit(run_stoppable(work, Second.EXIT))
 
 

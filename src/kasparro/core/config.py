@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     etl_batch_size: int = Field(5000, ge=1, le=100_000)
     etl_checkpoint_interval: float = Field(10.0, gt=0, le=3600)
     etl_lease_seconds: float = Field(12.0, ge=1, le=3600)
+    etl_nice: int = Field(10, ge=0, le=19)
 
     # serving
     host: str = "127.0.0.1"
