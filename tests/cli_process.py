@@ -43,6 +43,15 @@ def logging_put_back() -> Iterator[None]:
         structlog.contextvars.clear_contextvars()
 
 
+class Started(subprocess.Popen[str]):
+    """One that does not outlive a test that fails: nobody is left to end it."""
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *error)  # type: ignore[arg-type]
+
+
 @dataclass
 class Kasparro:
     """A folder with a catalog, and an environment that holds nothing but what is given."""
@@ -63,8 +72,8 @@ class Kasparro:
         kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return kept | {"COLUMNS": "200", "PORT": "0"} | self.variables
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str, **variables: str) -> Started:
+        return Started(
             [sys.executable, "-m", "kasparro", *arguments],
             cwd=self.folder,
             env=self.environment | variables,
@@ -77,11 +86,7 @@ class Kasparro:
     def process(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """As a process of its own, to its end."""
         with self.start(*arguments, **variables) as process:
-            try:
-                out, err = process.communicate(timeout=PATIENCE)
-            except BaseException:
-                process.kill()
-                raise
+            out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

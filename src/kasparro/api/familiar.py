@@ -117,9 +117,11 @@ class Again:
         known, familiar = self._known, self._familiar
         response: Response
         try:
-            if not counted:
+            if counted:  # and looked for at once, in vain
+                response = await familiar.reader.make(known.question, exchange, state)
+            else:
                 await familiar.door.count(known.origin, exchange)
-            response = await familiar.reader.from_state(known.question, known.tags, exchange, state)
+                response = await familiar.reader.from_state(known.question, known.tags, exchange, state)
         except Exception as error:  # noqa: BLE001  # the boundary of a request
             response = self._failed(exchange, error)
         self._end(exchange, done, response)

@@ -54,9 +54,10 @@ class Reader:
         self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
     ) -> Answer:
         """The same from a *state* that is known. Raises `StorageError`."""
-        answer = self.at_once(question, tags, exchange, state)
-        if answer is not None:
-            return answer
+        return self.at_once(question, tags, exchange, state) or await self.make(question, exchange, state)
+
+    async def make(self, question: Question, exchange: Exchange, state: DatasetState) -> Answer:
+        """What `at_once` had no answer for. Raises `StorageError`."""
         packed = None
         if not question.kept:
             page = await self._make_page(question, "")

@@ -98,7 +98,7 @@ ACCEPTING = {"accept-encoding": "gzip, deflate, br"}
 @pytest.mark.parametrize("given", [{}, {"cache_megabytes": 0}], ids=["kept", "made"])
 async def test_it_is_answered_as_by_the_long_way(wired, seed, headers, path, given):
     seed.records("alpha", 30)
-    async with wired(**KEYS, **given) as (app, wire, _, _):
+    async with wired(**KEYS, **given) as (app, wire, _, service):
         sent = {"X-API-Key": KEY, **headers}
         long = await ask(wire, request(path, **sent, **{"X-Request-ID": "never-known"}))
         assert app.requests == 1
@@ -106,6 +106,8 @@ async def test_it_is_answered_as_by_the_long_way(wired, seed, headers, path, giv
         assert app.requests == 2
         again = [await ask(wire, request(path, **sent)) for _ in range(3)]
         assert app.requests == 2
+        cache = service.app.state.reader.cache
+        assert (cache.hits, cache.misses) == ((0, 5) if given else (4, 1))
 
     assert long.status == 200
     for answer in (first, *again):
