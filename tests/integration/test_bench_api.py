@@ -16,7 +16,7 @@ from bench_api.asking import Asked
 from bench_api.contestants import http
 from bench_api.load import Asking, Tally
 from bench_api.results import Result
-from bench_api.targets import TARGETS
+from bench_api.targets import TARGETS, Found
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def test_everybody_is_asked_and_everything_measured(tmp_path, monkeypatch):
         assert rounds[0]["per_second"] > 0, name
         assert (rounds[0]["bytes"] > 0) == (name != "not-modified"), name
     assert found["probes"]["connections that 500 idle streams hold"] == 0
-    measured = [target.measured({}, found["probes"]) for target in TARGETS]
+    measured = [target.measured(Found({}, found["probes"])) for target in TARGETS]
     assert sum(value is not None for value in measured) == 7
     assert "cached-10 / bare-10" in done.stdout
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from bench.results import Results
 
+Findings = TypeVar("Findings")
+Sections = Mapping[str, Results]
+
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Generic[Findings]):
     says: str
-    figure: Callable[[Mapping[str, Results]], float | None]
-    """Of the sections by name. A KeyError means that it was not measured."""
+    figure: Callable[[Findings], float | None]
+    """A KeyError means that it was not measured."""
     at_least: float | None = None
     at_most: float | None = None
 
-    def measured(self, sections: Mapping[str, Results]) -> float | None:
+    def measured(self, findings: Findings) -> float | None:
         try:
-            return self.figure(sections)
+            return self.figure(findings)
         except KeyError:
             return None
 
@@ -33,15 +37,15 @@ class Target:
         return f">= {self.at_least:,g}" if self.at_least is not None else f"<= {self.at_most:,g}"
 
 
-def as_fast(section: str, one: str, other: str, sections: Mapping[str, Results]) -> float:
+def as_fast(section: str, one: str, other: str, sections: Sections) -> float:
     return sections[section].as_fast(one, other)
 
 
-def of(section: str, step: str, figure: str, sections: Mapping[str, Results]) -> float | None:
+def of(section: str, step: str, figure: str, sections: Sections) -> float | None:
     return sections[section].of(step)[figure]
 
 
-def peak(sections: Mapping[str, Results]) -> float | None:
+def peak(sections: Sections) -> float | None:
     """The highest of any of our processes, over all sections."""
     ours = [
         results.of(name)["peak_mib"]
@@ -52,12 +56,12 @@ def peak(sections: Mapping[str, Results]) -> float | None:
     return max((value for value in ours if value), default=None)
 
 
-def growth(sections: Mapping[str, Results]) -> float:
+def growth(sections: Sections) -> float:
     empty, full = sections["growth"].records
     return sections["growth"].as_fast(full, empty)
 
 
-def of_csv_files() -> list[Target]:
+def of_csv_files() -> list[Target[Sections]]:
     found = []
     for name in ("flights", "generated"):
         found += [

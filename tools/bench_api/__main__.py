@@ -22,7 +22,7 @@ from bench_api.asking import Asked, ask
 from bench_api.contestants import Question, questions
 from bench_api.probes import probes
 from bench_api.results import Result
-from bench_api.targets import TARGETS, Probes, Race
+from bench_api.targets import TARGETS, Found, Probes, Race
 
 HEADS: Final = ["", "answers/s", "slowest", "fastest", "p50 ms", "p99 ms", "cpu us", "bytes"]
 FEWEST: Final = 1_000
@@ -101,7 +101,7 @@ def probes_table(found: Probes) -> str:
 def targets_table(race: Race, found: Probes) -> str:
     lines = []
     for target in TARGETS:
-        value = target.measured(race, found)
+        value = target.measured(Found(race, found))
         if value is not None:
             met = "met" if target.met(value) else "not met"
             lines.append([target.says, target.bound, f"{value:,.2f}", met])

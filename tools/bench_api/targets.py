@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
+
+from bench.targets import Target
 
 from bench_api.results import Result
 
@@ -13,44 +14,25 @@ Race = Mapping[str, Result]
 Probes = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    says: str
-    figure: Callable[[Race, Probes], float]
-    """A KeyError means that it was not measured."""
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def measured(self, race: Race, probes: Probes) -> float | None:
-        try:
-            return self.figure(race, probes)
-        except KeyError:
-            return None
-
-    def met(self, value: float) -> bool:
-        if self.at_least is not None and value < self.at_least:
-            return False
-        return self.at_most is None or value <= self.at_most
-
-    @property
-    def bound(self) -> str:
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+class Found(NamedTuple):
+    race: Race
+    probes: Probes
 
 
-def faster(one: str, other: str, race: Race, _probes: Probes) -> float:
+def faster(one: str, other: str, found: Found) -> float:
     """How many times as many answers a second: the median of the ratios round by round."""
-    return race[one].ratio_to(race[other])
+    return found.race[one].ratio_to(found.race[other])
 
 
-def probed(name: str, _race: Race, probes: Probes) -> float:
-    return probes[name]
+def probed(name: str, found: Found) -> float:
+    return found.probes[name]
 
 
-def _times(one: str, other: str, at_least: float) -> Target:
+def _times(one: str, other: str, at_least: float) -> Target[Found]:
     return Target(f"{one} / {other}", partial(faster, one, other), at_least=at_least)
 
 
-def _at_most(name: str, bound: float) -> Target:
+def _at_most(name: str, bound: float) -> Target[Found]:
     return Target(name, partial(probed, name), at_most=bound)
 
 
