@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from conftest import new_database
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.errors import StorageError
 from kasparro.storage.versions import Versions
@@ -117,12 +118,19 @@ async def test_without_a_database_everybody_who_waits_is_told():
         await versions.current()
 
 
+@pytest.fixture
+def neighbour(postgres_server: str, template: str) -> Iterator[str]:
+    """Another database on the same server."""
+    yield from new_database(postgres_server, template)
+
+
 async def test_a_database_is_told_from_its_neighbours_also_where_little_may_be_asked(
-    versions, connection, postgres_server
+    versions, connection, neighbour
 ):
-    other = Versions(Database(postgres_server, PoolOptions(size=1, overflow=0)))
+    other = Versions(Database(neighbour, PoolOptions(size=1, overflow=0)))
     role = f"plain_{os.getpid()}"
     connection.execute(f"CREATE ROLE {role} LOGIN")
+    connection.execute(f"GRANT SELECT ON etl_checkpoint, etl_totals TO {role}")
     connection.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
     try:
         plain = Versions(
@@ -135,8 +143,35 @@ async def test_a_database_is_told_from_its_neighbours_also_where_little_may_be_a
         await plain.close()
     finally:
         connection.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
+        connection.execute(f"DROP OWNED BY {role}")
         connection.execute(f"DROP ROLE {role}")
         await other.close()
 
     assert len(set(names)) == 3
     assert names[0] == names[3]
+
+
+async def test_a_connection_that_ends_while_it_rests_is_another_one_the_next_time(versions, connection):
+    """Whoever comes next is not told of it."""
+    for _ in range(3):
+        await versions.current()
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    assert (await versions.current()).sources == {}
+
+
+async def test_under_load_the_connection_is_not_given_back_between_two_questions(versions):
+    lent = versions.database.pool.connection
+    times = 0
+
+    def counting(patience):
+        nonlocal times
+        times += 1
+        return lent(patience)
+
+    versions.database.pool.connection = counting
+    for _ in range(50):
+        await versions.current()
+    assert versions.asked == 50
+    assert times < 25

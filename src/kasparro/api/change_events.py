@@ -51,7 +51,7 @@ def changes_bytes(exchange: Exchange, query: RecordQuery, changed: Changed) -> b
         request_id=exchange.request_id,
         next_since=write_position(query, changed.after),
         more=changed.more,
-        api_latency_ms=exchange.milliseconds,
+        api_latency_ms=round(exchange.milliseconds, 3),
         changes=Raw(b"[" + told + b"]"),
     )
     return ENCODER.encode(page)

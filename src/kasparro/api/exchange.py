@@ -56,7 +56,7 @@ class Exchange:
     @property
     def milliseconds(self) -> float:
         """How long it has been going on."""
-        return round((clock.monotonic() - self.started) * 1000, 3)
+        return (clock.monotonic() - self.started) * 1000
 
     @property
     def timing(self) -> bytes:
@@ -67,10 +67,14 @@ class Exchange:
         return told + (b", cache;desc=hit" if self.kept else b", cache;desc=miss")
 
     @property
+    def particular(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        """The headers of its answer that no other answer has."""
+        return (b"x-request-id", self.request_id.encode()), (b"server-timing", self.timing)
+
+    @property
     def told(self) -> list[tuple[bytes, bytes]]:
         """The headers of its answer that are about itself."""
-        request_id = (b"x-request-id", self.request_id.encode())
-        return [*self.headers, request_id, (b"server-timing", self.timing), VARY]
+        return [*self.headers, *self.particular, VARY]
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

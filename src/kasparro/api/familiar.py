@@ -12,25 +12,26 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Scope as Connection
 
-from kasparro.api.answer import Answer
 from kasparro.api.codings import Accepted
 from kasparro.api.exchange import Caller, Exchange, exchange_of
 from kasparro.api.headers import completed
 from kasparro.api.problems import internal_error, not_served
 from kasparro.api.questions import Question
-from kasparro.api.reader import Reader
+from kasparro.api.reader import AS_OF, Found, Reader
 from kasparro.api.security import Counted, Door, refused
 from kasparro.api.served import Served
 from kasparro.core import clock
 from kasparro.core.database_time import METER
-from kasparro.core.errors import KasparroError, RateLimited
+from kasparro.core.errors import KasparroError, RateLimited, StorageError
 from kasparro.core.http_again import KEEP, OFFER, Whole
+from kasparro.core.http_answers import settled
 from kasparro.core.logging_config import REQUEST_ID
 from kasparro.storage.versions import DatasetState
 
@@ -39,6 +40,11 @@ log = structlog.get_logger(__name__)
 ROUTE: Final = "/data"
 PARTICULAR: Final = frozenset({b"content-length", b"expect", b"origin", b"range", b"x-request-id"})
 """Headers that other layers answer to, or that are different each time: requests with one go through all of them."""
+
+PARTICULAR_TOLD: Final = frozenset(
+    {AS_OF, b"content-length", b"ratelimit", b"server-timing", b"x-request-id"}
+)
+"""Headers of answers that are different each time."""
 
 Done = Callable[[Whole], None]
 
@@ -83,31 +89,51 @@ class Again:
     def __init__(self, familiar: Familiar, known: Known) -> None:
         self._familiar = familiar
         self._known = known
+        self._letterhead = Letterhead(None, b"")
 
     def __call__(self, done: Done) -> None:
         exchange = Exchange(secrets.token_hex(16), self._known.accepts, self._known.caller)
         self._familiar.served.begin()
-        asked = self._familiar.reader.versions.ask()
-        asked.add_done_callback(partial(self._go_on, exchange, done))
+        self._familiar.reader.versions.ask(partial(self._go_on, exchange, done))
 
-    def _go_on(self, exchange: Exchange, done: Done, asked: asyncio.Future[DatasetState]) -> None:
+    def _go_on(self, exchange: Exchange, done: Done, state: DatasetState | StorageError) -> None:
         exchange.database.seconds = clock.monotonic() - exchange.started
         familiar, known = self._familiar, self._known
         counted = False
-        response: Response | None = None
+        answer: Whole | None = None
+        if isinstance(state, StorageError):
+            self._end(exchange, done, self._failed(exchange, state))
+            return
         try:
-            state = asked.result()
             counted = familiar.door.count_again(known.counted, exchange)
             if counted:
-                response = familiar.reader.at_once(known.question, known.tags, exchange, state)
+                answer = self._at_once(exchange, state)
         except Exception as error:  # noqa: BLE001  # the boundary of a request
-            response = self._failed(exchange, error)
-        if response is not None:
-            self._end(exchange, done, response)
+            answer = self._failed(exchange, error)
+        if answer is not None:
+            self._end(exchange, done, answer)
             return
         task = asyncio.create_task(self._go_on_later(exchange, done, state, counted=counted))
         familiar.later.add(task)
         task.add_done_callback(familiar.later.discard)
+
+    def _at_once(self, exchange: Exchange, state: DatasetState) -> Whole | None:
+        """With a letterhead, where the last answer was the same but for what is said of the request."""
+        reader, known = self._familiar.reader, self._known
+        found = reader.find(known.question, known.tags, exchange, state)
+        if found is None:
+            return None
+        if self._letterhead.found != found:
+            answer = self._whole(exchange, reader.write(known.question, exchange, state, found))
+            self._letterhead = Letterhead.of(found, answer)
+            return answer
+        body = reader.body(exchange, state, found)
+        headers = [(AS_OF, state.as_of_text), *exchange.particular]
+        headers += [header for header in exchange.headers if header[0] in PARTICULAR_TOLD]
+        if found.page is None:
+            return Whole(HTTPStatus.NOT_MODIFIED, headers, body, self._letterhead.lines)
+        headers.append((b"content-length", b"%d" % len(body)))
+        return Whole(HTTPStatus.OK, headers, body, self._letterhead.lines)
 
     async def _go_on_later(
         self, exchange: Exchange, done: Done, state: DatasetState, *, counted: bool
@@ -115,30 +141,46 @@ class Again:
         REQUEST_ID.set(exchange.request_id)
         METER.set(exchange.database)
         known, familiar = self._known, self._familiar
-        response: Response
         try:
             if counted:  # and looked for at once, in vain
                 response = await familiar.reader.make(known.question, exchange, state)
             else:
                 await familiar.door.count(known.origin, exchange)
                 response = await familiar.reader.from_state(known.question, known.tags, exchange, state)
+            answer = self._whole(exchange, response)
         except Exception as error:  # noqa: BLE001  # the boundary of a request
-            response = self._failed(exchange, error)
-        self._end(exchange, done, response)
+            answer = self._failed(exchange, error)
+        self._end(exchange, done, answer)
 
-    def _failed(self, exchange: Exchange, error: Exception) -> Response:
+    def _failed(self, exchange: Exchange, error: Exception) -> Whole:
         REQUEST_ID.set(exchange.request_id)
         match error:
             case RateLimited():
-                return refused(self._known.origin, exchange, error)
+                return self._whole(exchange, refused(self._known.origin, exchange, error))
             case KasparroError():
-                return not_served(exchange, error)
+                return self._whole(exchange, not_served(exchange, error))
             case _:
                 log.error("request.failed", exc_info=error)
-                return internal_error(exchange)
+                return self._whole(exchange, internal_error(exchange))
 
-    def _end(self, exchange: Exchange, done: Done, response: Response) -> None:
-        exchange.status = response.status_code
+    def _whole(self, exchange: Exchange, response: Response) -> Whole:
         headers = completed(response.raw_headers, exchange.told, self._known.origin["scheme"])
-        done(Answer(response.status_code, headers, bytes(response.body)))
+        return Whole(response.status_code, headers, bytes(response.body))
+
+    def _end(self, exchange: Exchange, done: Done, answer: Whole) -> None:
+        exchange.status = answer.status
+        done(answer)
         self._familiar.served.end("GET", ROUTE, exchange, ours=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What the headers of all answers from what was `found` have alike, in print."""
+
+    found: Found | None
+    lines: bytes
+
+    @classmethod
+    def of(cls, found: Found, answer: Whole) -> Letterhead:
+        lines = settled([header for header in answer.headers if header[0] not in PARTICULAR_TOLD])
+        return cls(None, b"") if lines is None else cls(found, lines)

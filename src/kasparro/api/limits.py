@@ -7,11 +7,10 @@ refuse, nor to let everybody in: this process counts by itself until it is back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from limits.aio.storage import RedisStorage
@@ -30,8 +29,7 @@ MOST_COUNTERS: Final = 100_000
 """Of this process. When there are more, those that are over go first, then the oldest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How somebody stands with their limit. `reset` is in whole seconds, until all of it is there again."""
 
     allowed: bool
@@ -53,16 +51,22 @@ class Counters:
         return len(self._counts)
 
     def count(self, key: str) -> tuple[int, float]:
-        """Count one more of *key*: how many there are in its minute, and when that ends."""
-        if not self.seen(key):
+        """Count one more of *key*: how many there are in its minute, and how many seconds of that are left."""
+        now = self._now()
+        count, end = self._counts.get(key, 0) + 1, self._ends.get(key, 0)
+        if end <= now:
+            self._forget(key)
             if len(self._ends) >= self._most:
                 self._make_room()
-            self._ends[key] = self._now() + WINDOW_SECONDS
-        self._counts[key] = self._counts.get(key, 0) + 1
-        return self._counts[key], self._ends[key]
+            count, end = 1, now + WINDOW_SECONDS
+            self._ends[key] = end
+        self._counts[key] = count
+        return count, end - now
 
     def seen(self, key: str) -> int:
-        if self._ends.get(key, 0) > self._now():
+        if key not in self._ends:
+            return 0
+        if self._ends[key] > self._now():
             return self._counts[key]
         self._forget(key)
         return 0
@@ -98,19 +102,15 @@ class Limiter:
             except (RedisError, OSError) as error:
                 self._breaker.trip()
                 log.warning("limits.redis_unavailable", error=type(error).__name__, retry_in=AWAY_SECONDS)
-        return self._standing(*self._here.count(who), per_minute)
+        return _standing(*self._here.count(who), per_minute)
 
     def take_here(self, who: str, per_minute: int) -> Standing | None:
         """The same at once; None where counts are shared, which takes a while."""
-        return None if self._shared else self._standing(*self._here.count(who), per_minute)
+        return None if self._shared else _standing(*self._here.count(who), per_minute)
 
     async def _take(self, storage: RedisStorage, who: str, per_minute: int) -> Standing:
         count = await storage.incr(who, WINDOW_SECONDS)
-        return self._standing(count, await storage.get_expiry(who), per_minute)
-
-    def _standing(self, count: int, end: float, per_minute: int) -> Standing:
-        reset = max(1, ceil(end - self._now()))
-        return Standing(count <= per_minute, per_minute, max(0, per_minute - count), reset)
+        return _standing(count, await storage.get_expiry(who) - self._now(), per_minute)
 
     async def close(self) -> None:
         if self._pool:
@@ -142,6 +142,10 @@ def _storage(pool: ConnectionPool) -> RedisStorage:
         key_prefix="kasparro",
         connection_pool=pool,  # type: ignore[arg-type]  # handed on to redis-py
     )
+
+
+def _standing(count: int, left: float, per_minute: int) -> Standing:
+    return Standing(count <= per_minute, per_minute, max(0, per_minute - count), max(1, ceil(left)))
 
 
 @lru_cache(maxsize=4096)

@@ -131,7 +131,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
         lifespan=_closing(feed, health, ring, limiter, reader, side),
-        middleware=_middleware(settings, door, Served(metrics), reader),
+        middleware=_middleware(settings, door, Served(metrics.requests), reader),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},

@@ -1,41 +1,24 @@
-"""What `/metrics` tells: requests as they end, counted here; ingestion and the queue, asked of the database at each scrape.
+"""What `/metrics` tells: requests, pools and what is kept, as counted here; ingestion and the queue, asked of the database.
 
-`middleware` and `routes.metrics` call it. Labels come from small sets: templates of routes, known methods, statuses, declared
-sources. Counts are those of this process; what comes from the database is the same from every process.
+Labels come from small sets. Counts are those of this process; what comes from the database at each scrape is the same from every
+process.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kasparro import __version__
 from kasparro.api.cache_metrics import Kept
 from kasparro.api.reader import Reader
+from kasparro.api.request_metrics import Requests
 from kasparro.core.database import Database
 from kasparro.storage.measurements import Measures, SourceMeasures
-
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-NO_ROUTE: Final = "none"
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-REFUSALS: Final = {
-    "not_authenticated": "unauthorized",
-    "not_allowed": "forbidden",
-    "rate_limited": "rate_limited",
-}
 
 
 class Metrics:
@@ -45,60 +28,11 @@ class Metrics:
         self.registry = CollectorRegistry()
         build = Info("kasparro_build", "Version of Kasparro and of Python", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
-        self._requests = Counter(
-            "kasparro_http_requests",
-            "Requests that were answered, or given up by who asked (status 0)",
-            ("method", "route", "status"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "kasparro_http_request_duration_seconds",
-            "Time from the arrival of a request to the end of its answer",
-            ("method", "route"),
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self._in_flight = Gauge(
-            "kasparro_http_requests_in_flight", "Requests that are being answered now", registry=self.registry
-        )
-        self._refusals = Counter(
-            "kasparro_http_refusals",
-            "Requests that were refused, by reason",
-            ("reason",),
-            registry=self.registry,
-        )
-        for reason in REFUSALS.values():
-            self._refusals.labels(reason)
+        self.requests = Requests()
+        self.registry.register(self.requests)
         ProcessCollector(registry=self.registry)
         self.registry.register(_Pools(pools))
         self.registry.register(Kept(reader))
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-
-    def begin(self) -> None:
-        self._in_flight.inc()
-
-    def end(
-        self, method: str, route: str | None, status: int | None, seconds: float, code: str | None
-    ) -> None:
-        """Count a request that has come to its end."""
-        self._in_flight.dec()
-        key = (method, route or NO_ROUTE, status or 0)
-        children = self._children.get(key) or self._child(*key)
-        children[0].inc()
-        children[1].observe(seconds)
-        if code in REFUSALS:
-            self._refusals.labels(REFUSALS[code]).inc()
-
-    def _child(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-        known = method if method in METHODS else "other"
-        if known == method:  # names that somebody made up are not kept
-            key = (method, route, status)
-            self._children[key] = self._labelled(method, route, status)
-            return self._children[key]
-        return self._labelled(known, route, status)
-
-    def _labelled(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-        return self._requests.labels(method, route, str(status)), self._durations.labels(method, route)
 
     def own(self) -> bytes:
         """What this process has counted, in Prometheus' text format."""
@@ -142,7 +76,7 @@ class _Asked(Collector):
             yield from _of_runs(self._measures)
 
 
-def _of_sources(sources: Any) -> Iterator[Metric]:
+def _of_sources(sources: Iterable[SourceMeasures]) -> Iterator[Metric]:
     records = CounterMetricFamily(
         "kasparro_etl_records", "Records that were processed, by outcome", labels=("source", "outcome")
     )

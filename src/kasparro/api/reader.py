@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from kasparro.api.answer import Answer
 from kasparro.api.answer_cache import AnswerCache, Kept
@@ -19,7 +19,7 @@ from kasparro.api.codings import deflated, gzip_around
 from kasparro.api.compression import SMALLEST, aside
 from kasparro.api.exchange import Exchange
 from kasparro.api.headers import Header
-from kasparro.api.questions import Question, Questions
+from kasparro.api.questions import Marks, Question, Questions
 from kasparro.api.records import next_cursor, page_texts, record_bytes
 from kasparro.api.shared_cache import SharedCache
 from kasparro.api.validators import ANYTHING, known_tags, tag_of, validators
@@ -30,7 +30,21 @@ from kasparro.storage.versions import DatasetState, Versions
 
 GZIPPED: Final = (b"content-encoding", b"gzip")
 JSON: Final = (b"content-type", b"application/json")
+AS_OF: Final = b"x-as-of"
+STALE: Final = {None: b"null", True: b"true", False: b"false"}
 REVALIDATE: Final = (b"cache-control", b"private, no-cache")
+
+
+class Found(NamedTuple):
+    """All that decides how a question is answered, but for the request. `page` is None where the caller has it already.
+
+    `marks` are those of an answer that may be kept, `packed` is the end of the page where it is to be sent packed.
+    """
+
+    stale: bool | None
+    marks: Marks | None
+    page: Kept | None
+    packed: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +72,69 @@ class Reader:
 
     async def make(self, question: Question, exchange: Exchange, state: DatasetState) -> Answer:
         """What `at_once` had no answer for. Raises `StorageError`."""
-        packed = None
+        stale = self.freshness.of(question.source, state)
         if not question.kept:
-            page = await self._make_page(question, "")
-        else:
-            stamp = question.marks(state).stamp
-            page = self.cache.found(question.asked, stamp) or await self.cache.made(
-                question.asked, stamp, partial(self._shared_page, question, stamp)
-            )
-            if self._is_packed(exchange, page):
-                packed = await self._packed(question.asked, page)
-        return self._page(question, exchange, state, page, packed)
+            made = Found(stale, None, await self._make_page(question, ""))
+            return self.write(question, exchange, state, made)
+        marks = question.marks(state)
+        page = self.cache.found(question.asked, marks.stamp) or await self.cache.made(
+            question.asked, marks.stamp, partial(self._shared_page, question, marks.stamp)
+        )
+        packed = await self._packed(question.asked, page) if self._is_packed(exchange, page) else None
+        return self.write(question, exchange, state, Found(stale, marks, page, packed))
 
     def at_once(
         self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
     ) -> Answer | None:
-        """What can be answered without waiting for anything: 304, or what is kept. Looks once a request."""
+        """What can be answered without waiting for anything. Looks once a request."""
+        found = self.find(question, tags, exchange, state)
+        return self.write(question, exchange, state, found) if found else None
+
+    def find(
+        self, question: Question, tags: frozenset[bytes], exchange: Exchange, state: DatasetState
+    ) -> Found | None:
+        """That the caller has it already, or what is kept, if it is."""
         if not question.kept:
             return None
-        marks = question.marks(state)
+        marks, stale = question.marks(state), self.freshness.of(question.source, state)
         if tags and (ANYTHING in tags or marks.tag in tags):
-            return Answer(HTTPStatus.NOT_MODIFIED, [*self._told(state, question.source), *marks.validators])
+            return Found(stale, marks, None)
         page = self.cache.get(question.asked, marks.stamp)
         exchange.kept = page is not None
         if page is None:
             return None
-        packed = None
-        if self._is_packed(exchange, page):
-            packed = self.cache.found(_packed_name(question.asked), page.stamp)
-            if packed is None:
-                return None
-        return self._page(question, exchange, state, page, packed)
+        if not self._is_packed(exchange, page):
+            return Found(stale, marks, page)
+        packed = self.cache.found(_packed_name(question.asked), page.stamp)
+        return Found(stale, marks, page, packed) if packed else None
+
+    def write(self, question: Question, exchange: Exchange, state: DatasetState, found: Found) -> Answer:
+        """The answer to one request."""
+        own = _told(state, found.stale)
+        if found.marks is not None:
+            own += found.marks.validators
+        if found.page is None:
+            return Answer(HTTPStatus.NOT_MODIFIED, own)
+        body = self.body(exchange, state, found)
+        if found.packed is not None:
+            own.append(GZIPPED)
+        own += (JSON, (b"link", question.link(found.page.cursor)), (b"content-length", b"%d" % len(body)))
+        return Answer(HTTPStatus.OK, own, body)
+
+    def body(self, exchange: Exchange, state: DatasetState, found: Found) -> bytes:
+        """What the answer says of itself, and the page."""
+        if found.page is None:
+            return b""
+        beginning = b'{"request_id":"%b","as_of":"%b","stale":%b%b%.3f' % (
+            exchange.request_id.encode(),
+            state.as_of_text,
+            STALE[found.stale],
+            found.page.before,
+            exchange.milliseconds,
+        )
+        if found.packed is not None:
+            return gzip_around(beginning, found.page.after, found.packed.after)
+        return beginning + found.page.after
 
     async def record(self, record_id: int, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """One record. Raises `NotFound` and `StorageError`."""
@@ -111,48 +157,9 @@ class Reader:
         own += (JSON, (b"content-length", b"%d" % len(found.after)))
         return Answer(HTTPStatus.OK, own, found.after)
 
-    def _told(self, state: DatasetState, source: str | None) -> list[Header]:
-        """What every answer says of the state it is from."""
-        own: list[Header] = [REVALIDATE, (b"x-as-of", state.as_of_text)]
-        stale = self.freshness.of(source, state)
-        if stale is not None:
-            own.append((b"x-stale", b"true" if stale else b"false"))
-        return own
-
     def _of_record(self, asked: bytes, state: DatasetState, source: str) -> list[Header]:
         tag = _record_tag(asked, state, source)
-        return self._told(state, source) + validators(tag, state.changed_at(source))
-
-    def _page(
-        self, question: Question, exchange: Exchange, state: DatasetState, page: Kept, packed: Kept | None
-    ) -> Answer:
-        beginning = self._beginning(exchange, state, question.source, page)
-        own = self._told(state, question.source)
-        if question.kept:
-            own += question.marks(state).validators
-        if packed is None:
-            body = beginning + page.after
-        else:
-            body = gzip_around(beginning, page.after, packed.after)
-            own.append(GZIPPED)
-        own += (JSON, (b"link", question.link(page.cursor)), (b"content-length", b"%d" % len(body)))
-        return Answer(HTTPStatus.OK, own, body)
-
-    def _beginning(self, exchange: Exchange, state: DatasetState, source: str | None, kept: Kept) -> bytes:
-        """The answer of a page up to its records: what it says of itself, in what is kept."""
-        stale = self.freshness.of(source, state)
-        return b"".join(
-            (
-                b'{"request_id":"',
-                exchange.request_id.encode(),
-                b'","as_of":"',
-                state.as_of_text,
-                b'","stale":',
-                b"null" if stale is None else b"true" if stale else b"false",
-                kept.before,
-                b"%.3f" % exchange.milliseconds,
-            )
-        )
+        return _told(state, self.freshness.of(source, state)) + validators(tag, state.changed_at(source))
 
     async def close(self) -> None:
         await self.cache.close()
@@ -194,6 +201,14 @@ class Reader:
         if row is None:
             raise NotFound(f"there is no record {record_id}")
         return Kept(state.stamp(row.source), b"", record_bytes(row), source=row.source)
+
+
+def _told(state: DatasetState, stale: bool | None) -> list[Header]:  # noqa: FBT001  # None as well
+    """What every answer says of the state it is from."""
+    own: list[Header] = [REVALIDATE, (AS_OF, state.as_of_text)]
+    if stale is not None:
+        own.append((b"x-stale", STALE[stale]))
+    return own
 
 
 def _packed_name(asked: bytes) -> bytes:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -153,11 +154,13 @@ class Guard:
 
 def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
     """`RateLimit` and `RateLimit-Policy`, structured fields (draft-ietf-httpapi-ratelimit-headers-10)."""
-    name = policy.encode()
-    return [
-        (b"ratelimit-policy", b'"%s";q=%d;w=%d' % (name, standing.limit, WINDOW_SECONDS)),
-        (b"ratelimit", b'"%s";r=%d;t=%d' % (name, standing.remaining, standing.reset)),
-    ]
+    told = b'"%s";r=%d;t=%d' % (policy.encode(), standing.remaining, standing.reset)
+    return [_policy_header(policy, standing.limit), (b"ratelimit", told)]
+
+
+@lru_cache(maxsize=1024)
+def _policy_header(policy: str, limit: int) -> tuple[bytes, bytes]:
+    return b"ratelimit-policy", b'"%s";q=%d;w=%d' % (policy.encode(), limit, WINDOW_SECONDS)
 
 
 def log_refusal(scope: Connection, exchange: Exchange, error: KasparroError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from kasparro.api.exchange import Exchange
-from kasparro.api.metrics import METHODS, Metrics
+from kasparro.api.request_metrics import METHODS, Requests
 from kasparro.core.plain_events import PlainEvents
 
 log = structlog.get_logger(__name__)
@@ -13,11 +13,11 @@ plain = PlainEvents(__name__)
 
 
 class Served:
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
 
     def begin(self) -> None:
-        self._metrics.begin()
+        self._requests.begin()
 
     def end(self, method: str, route: str | None, exchange: Exchange, *, ours: bool) -> None:
         """The path is that of the route: ids and query values may say more than a log should know.
@@ -25,12 +25,12 @@ class Served:
         *ours*: the request id is of our making, and so is the whole line.
         """
         milliseconds = exchange.milliseconds
-        self._metrics.end(method, route, exchange.status, milliseconds / 1000, exchange.code)
+        self._requests.end(method, route, exchange.status, milliseconds / 1000, exchange.code)
         event: dict[str, str | float | None] = {
             "method": method,
             "route": route,
             "status": exchange.status,
-            "duration_ms": milliseconds,
+            "duration_ms": round(milliseconds, 3),
         }
         if exchange.code:
             event["code"] = exchange.code

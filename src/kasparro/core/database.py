@@ -166,6 +166,8 @@ class Database:
     def __init__(self, url: str, options: PoolOptions | None = None) -> None:
         self.url = url
         self.options = options or PoolOptions()
+        self.deadline = self.options.statement + GRACE_SECONDS
+        """Seconds after which we hang up on a server that does not answer."""
         self.pool = Pool(self._connect, self.options.size, self.options.overflow, self.options.ping_after)
 
     async def _connect(self) -> DeadlineConnection:
@@ -175,7 +177,7 @@ class Database:
             connect_timeout=CONNECT_SECONDS,
             application_name=f"{self.options.name} {process_name()}",
         )
-        connection.deadline = self.options.statement + GRACE_SECONDS
+        connection.deadline = self.deadline
         if self.options.send_buffer is not None:
             with socket.socket(fileno=os.dup(connection.fileno())) as found:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.options.send_buffer)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 OFFER: Final = "kasparro.again"
 KEEP: Final = "keep"
@@ -18,12 +19,14 @@ LONGEST: Final = 4_000
 """Bytes of a request that is remembered."""
 
 
-class Whole(Protocol):
-    """An answer of which everything is known; a `starlette.responses.Response` is one."""
+@dataclass(slots=True)
+class Whole:
+    """An answer of which everything is known. `settled` are header lines that `http_answers.settled` has looked at before."""
 
-    status_code: int
-    raw_headers: list[tuple[bytes, bytes]]
-    body: bytes | memoryview
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    settled: bytes = b""
 
 
 Answerer = Callable[[Callable[[Whole], None]], None]

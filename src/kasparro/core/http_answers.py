@@ -60,17 +60,31 @@ class AtOnce:
         return whole(status, [*cycle.default_headers, *start.get("headers", ())], message.get("body", b""))
 
 
-def whole(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes | None:
-    """The bytes of an answer whose headers tell its length; None where they do not, or are not sound."""
+def whole(
+    status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, settled: bytes = b""
+) -> bytes | None:
+    """The bytes of an answer whose headers tell its length; None where they do not, or are not sound.
+
+    The lines of further headers may be `settled` already.
+    """
     named = dict(headers)
     if not FRAMING.isdisjoint(named):
         return None
     length = named.get(b"content-length", b"0" if status in NO_BODY else b"")
-    lines = b"\r\n".join([b": ".join(header) for header in headers])
-    head = b"".join((STATUS_LINE[status], lines, b"\r\n"))
+    head = STATUS_LINE[status] + _lines(headers)
     if length != b"%d" % len(body) or not _sound(head, len(headers) + 1):
         return None
-    return b"".join((head, b"\r\n", body))
+    return b"".join((head, settled, b"\r\n", body))
+
+
+def settled(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """The lines of headers that many answers have alike, none of them about a body's length; None where they are not sound."""
+    lines = _lines(headers)
+    return lines if _sound(lines, len(headers)) and FRAMING.isdisjoint(dict(headers)) else None
+
+
+def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    return b"\r\n".join([*[b": ".join(header) for header in headers], b""])
 
 
 def _sound(head: bytes, lines: int) -> bool:

@@ -44,12 +44,27 @@ class Porter:
     def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
         self.memory = Memory()
+        self._ready: list[tuple[Connection, bytes]] = []
         self.open: dict[Connection, None] = {}
         """In the order in which they were made."""
 
     def protocol(self, **given: Any) -> Connection:
         """What uvicorn asks for with each connection."""
         return Connection(self, **given)
+
+    def send(self, connection: Connection, content: bytes) -> None:
+        """Send *content* together with the answers that become ready in the same turn of the loop.
+
+        Each write wakes who waits for it. Who is awake already has the next ones for less.
+        """
+        if not self._ready:
+            connection.loop.call_soon(self._send_all)
+        self._ready.append((connection, content))
+
+    def _send_all(self) -> None:
+        ready, self._ready = self._ready, []
+        for connection, content in ready:
+            connection.send_again(content)
 
     def make_room(self) -> None:
         """Close the connection that has kept us waiting longest, if there is one."""
@@ -170,14 +185,19 @@ class Connection(HttpToolsProtocol):
         answerer(self._answered)
 
     def _answered(self, answer: Whole) -> None:
-        self.answering = False
-        if self.transport.is_closing():
-            return
-        headers = [*self.server_state.default_headers, *answer.raw_headers]
-        content = whole(answer.status_code, headers, bytes(answer.body))
+        headers = [*self.server_state.default_headers, *answer.headers]
+        content = whole(answer.status, headers, answer.body, answer.settled)
         if content is None:
             self.logger.error("an answer was not sound")
+            self.answering = False
             self.transport.close()
+        else:
+            self.porter.send(self, content)
+
+    def send_again(self, content: bytes) -> None:
+        """The answer to the request that came again, and what comes behind it."""
+        self.answering = False
+        if self.transport.is_closing():
             return
         self.transport.write(content)
         self.server_state.total_requests += 1

@@ -28,10 +28,10 @@ class PlainEvents:
 
     def info(self, event: str, request_id: str, **values: str | float | None) -> None:
         """Log *event*. The *values* are ours: numbers, and names out of small sets."""
-        if not logging_config.writes_json_alone() or not self._logger.isEnabledFor(logging.INFO):
-            self._log.info(event, request_id=request_id, **values)
-            return
-        if not self._lines:
+        if not self._lines:  # of the others of this moment it is known
+            if not logging_config.writes_json_alone() or not self._logger.isEnabledFor(logging.INFO):
+                self._log.info(event, request_id=request_id, **values)
+                return
             asyncio.get_running_loop().call_soon(self._write)
             self._time = clock.now().isoformat().replace("+00:00", "Z")
         line = {"time": self._time, "level": "info", "event": event, **values}

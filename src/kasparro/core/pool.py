@@ -111,7 +111,7 @@ class Pool:
         return _Kept(connection, connection.info.backend_pid, now, now)
 
     async def _lives(self, kept: _Kept) -> bool:
-        if _hung_up(kept.connection):
+        if hung_up(kept.connection):
             return False
         if monotonic() - kept.used < self._ping_after:
             return True
@@ -141,7 +141,7 @@ class Pool:
         await connection.close()
 
 
-def _hung_up(connection: Connection) -> bool:
+def hung_up(connection: Connection) -> bool:
     """A server says nothing to a connection at rest, unless it ends it."""
     if connection.closed:
         return True

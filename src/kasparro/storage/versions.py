@@ -7,11 +7,11 @@ to the database serves all who asked before it was sent: under load there is one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 from kasparro.core.database import Database
 from kasparro.core.database_time import METER
 from kasparro.core.errors import DatabaseUnavailable, StorageError
+from kasparro.core.round_trips import RoundTrips
 
 QUESTION: Final = """
 SELECT now(), (
@@ -87,7 +88,11 @@ class DatasetState:
         return self.as_of.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
 
 
+LINGER_SECONDS: Final = 0.02
 STATES: Final = msgspec.json.Decoder(tuple[SourceState, ...])
+
+
+Told = Callable[[DatasetState | StorageError], None]
 
 
 class Versions:
@@ -95,11 +100,14 @@ class Versions:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._waiting: list[asyncio.Future[DatasetState]] = []
-        self._asked_for: list[asyncio.Future[DatasetState]] = []
+        self._waiting: list[Told] = []
+        self._asked_for: list[Told] = []
         """Those for whom a question is under way."""
         self._asking: asyncio.Task[None] | None = None
-        self._text: str | None = None
+        self._called: asyncio.Future[None] | None = None
+        """Is there while the connection is held for whoever may come."""
+        self._trips: RoundTrips | None = None
+        self._text: bytes | None = None
         self._sources: Mapping[str, SourceState] = {}
         self._whole = ""
         self._identity = ""
@@ -108,23 +116,24 @@ class Versions:
 
     async def current(self) -> DatasetState:
         """The state of the dataset at some moment after this call. Raises `StorageError`."""
+        answer: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
         with METER.get():
-            return await self.ask()
+            self.ask(partial(_settle, answer))
+            return await answer
 
-    def ask(self) -> asyncio.Future[DatasetState]:
-        """The same, to come."""
-        waiter: asyncio.Future[DatasetState] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+    def ask(self, told: Told) -> None:
+        """The same, *told* once it is known, or why it is not."""
+        self._waiting.append(told)
         if self._asking is None:
             # A context of its own: it is nobody's request in particular.
             self._asking = asyncio.create_task(self._ask(), name="dataset versions", context=Context())
-        return waiter
+        elif self._called is not None:
+            _wake(self._called)
 
     async def identity(self) -> str:
         """What tells this database from all others. Raises `StorageError`."""
         if not self._identity:
-            async with self.database.statements() as connection:
-                self._identity = await _identity(connection)
+            await self.current()
         return self._identity
 
     async def close(self) -> None:
@@ -133,45 +142,72 @@ class Versions:
         await self.database.close()
 
     async def _ask(self) -> None:
-        """Ask for all who wait, until nobody does. Who comes while a question is under way waits for the next one."""
+        """Ask for all who wait, until nobody does."""
         try:
             while self._waiting:
                 try:
                     async with self.database.statements() as connection:
                         await self._ask_on(connection)
                 except StorageError as error:
-                    self._fail(self._asked_for or self._waiting, error)
+                    self._tell(error)
         finally:
             self._asking = None
-            self._fail([*self._asked_for, *self._waiting], DatabaseUnavailable("the versions were not read"))
+            while self._asked_for or self._waiting:
+                self._tell(DatabaseUnavailable("the versions were not read"))
 
     async def _ask_on(self, connection: AsyncConnection[Any]) -> None:
-        cursor = connection.cursor()
-        while self._waiting:
-            self._asked_for, self._waiting = self._waiting, []
-            self.asked += 1
-            await cursor.execute(QUESTION, prepare=True)
-            row = await cursor.fetchone()
-            assert row is not None  # noqa: S101  # an aggregate has one row
-            state = self._state(*row)
-            for waiter in self._asked_for:
-                if not waiter.done():
-                    waiter.set_result(state)
-            self._asked_for = []
+        """Whoever comes while a question is under way waits for the next one."""
+        if not self._identity:
+            self._identity = await _identity(connection)
+        if self._trips is None or self._trips.connection is not connection:
+            self._trips = await RoundTrips.prepared(connection, QUESTION, self.database.deadline)
+        with self._trips as trips:
+            while await self._somebody_waits() and not trips.over:
+                self._asked_for, self._waiting = self._waiting, []
+                self.asked += 1
+                row = await trips.ask()
+                self._tell(self._state(row.get_value(0, 0) or b"", row.get_value(0, 1)))
 
-    def _state(self, as_of: datetime, text: str | None) -> DatasetState:
+    async def _somebody_waits(self) -> bool:
+        """Under load the next one comes at once; to give the connection back meanwhile would be most of the work."""
+        if not self._waiting:
+            loop = asyncio.get_running_loop()
+            self._called = loop.create_future()
+            enough = loop.call_later(LINGER_SECONDS, _wake, self._called)
+            await self._called
+            enough.cancel()
+            self._called = None
+        return bool(self._waiting)
+
+    def _tell(self, outcome: DatasetState | StorageError) -> None:
+        """Those for whom was asked; where it did not come to that, all who wait."""
+        if not self._asked_for:
+            self._asked_for, self._waiting = self._waiting, []
+        loop = asyncio.get_running_loop()
+        for told in self._asked_for:
+            loop.call_soon(told, outcome)
+        self._asked_for = []
+
+    def _state(self, now: bytes, text: bytes | None) -> DatasetState:
         if text != self._text:
             states = STATES.decode(text) if text else ()
             self._text, self._sources = text, {one.source: one for one in states}
             self._whole = " ".join(f"{one.source}:{one.stamp}" for one in states)
-        return DatasetState(as_of, self._sources, self._whole)
+        return DatasetState(datetime.fromisoformat(now.decode()), self._sources, self._whole)
 
-    def _fail(self, waiters: Sequence[asyncio.Future[DatasetState]], error: StorageError) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._asked_for = []
-        self._waiting = [one for one in self._waiting if not one.done()]
+
+def _settle(answer: asyncio.Future[DatasetState], outcome: DatasetState | StorageError) -> None:
+    if answer.done():  # whoever asked has gone
+        return
+    if isinstance(outcome, StorageError):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
+
+
+def _wake(sleeping: asyncio.Future[None]) -> None:
+    if not sleeping.done():
+        sleeping.set_result(None)
 
 
 async def _identity(connection: AsyncConnection[Any]) -> str:

@@ -153,7 +153,7 @@ async def test_made_up_methods_and_paths_do_not_fill_the_memory(service):
     found = await scrape(service.client)
 
     assert len(found["kasparro_http_requests_total"].samples) <= 2
-    assert list(service.app.state.scrape.metrics._children) == [("GET", "/metrics", 200)]
+    assert len(found["kasparro_http_request_duration_seconds"].samples) <= 2 * 16
 
 
 async def test_what_several_workers_counted_is_one_text_with_a_label(service):

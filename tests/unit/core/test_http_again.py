@@ -7,13 +7,18 @@ import asyncio
 import pytest
 from starlette.responses import Response
 
-from kasparro.core.http_again import KEEP, LONGEST, MOST, OFFER, Memory
+from kasparro.core.http_again import KEEP, LONGEST, MOST, OFFER, Memory, Whole
 from kasparro.core.http_server import listen, serve
 from live_server import live
 
 pytestmark = pytest.mark.anyio
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def whole(text: str, **headers: str) -> Whole:
+    lines = {"content-length": str(len(text)), **headers}
+    return Whole(200, [(name.encode(), value.encode()) for name, value in lines.items()], text.encode())
 
 
 class Application:
@@ -37,7 +42,7 @@ class Application:
     async def answer(self, headers: dict[str, str] | None = None) -> None:
         self.again += 1
         done = await asyncio.wait_for(self.asked.get(), 60)
-        done(Response(f"again {self.again}", headers=headers))
+        done(whole(f"again {self.again}", **headers or {}))
 
 
 async def body(wire) -> str:
@@ -55,7 +60,7 @@ async def test_what_comes_behind_waits_for_its_turn():
         done = await asyncio.wait_for(app.asked.get(), 60)
         await wire.write(GET + GET[:10])
         await wire.write(GET[10:])
-        done(Response("mine"))
+        done(whole("mine"))
         assert [await body(wire) for _ in range(3)] == ["mine", "long 2", "long 3"]
         await wire.write(GET)
         await app.answer()
@@ -74,7 +79,7 @@ async def test_a_server_that_ends_answers_what_it_has_in_hand():
         done = await asyncio.wait_for(app.asked.get(), 60)
         stop.set()
         await asyncio.sleep(0)
-        done(Response("last"))
+        done(whole("last"))
         assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"\r\n\r\nlast")
         await asyncio.wait_for(serving, 60)
         writer.close()

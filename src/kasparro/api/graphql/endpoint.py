@@ -67,6 +67,10 @@ async def over_websocket(socket: WebSocket, host: Host) -> None:
         try:
             with host.connections.one(network_of(address_of(socket.scope))):
                 await Connection(socket, host, exchange).serve()
-                log.info("websocket.served", duration_ms=exchange.milliseconds, key=exchange.caller.name)
+                log.info(
+                    "websocket.served",
+                    duration_ms=round(exchange.milliseconds, 3),
+                    key=exchange.caller.name,
+                )
         except RateLimited as error:
             await socket.send_denial_response(problem_of(exchange, error))
