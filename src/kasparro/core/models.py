@@ -21,6 +21,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Sequence,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -150,6 +151,7 @@ class RecordSearch(Base):
     language: Mapped[str] = mapped_column(String(20))
     vector: Mapped[str] = mapped_column(TSVECTOR)
     title: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(String(50))
 
 
 class EtlCheckpoint(Base):
@@ -172,6 +174,7 @@ class EtlCheckpoint(Base):
     record_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     changed_at: Mapped[datetime | None]
     search_language: Mapped[str | None] = mapped_column(String(20))
+    search_form: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class SourceLease(Base):
