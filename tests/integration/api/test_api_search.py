@@ -169,17 +169,18 @@ async def test_a_search_can_be_filtered_sorted_counted_and_cut(searching):
     assert (await search(client, "airport", count="estimated"))["count"] == "estimated"
 
 
+@pytest.mark.parametrize("more", [{}, {"source": "articles"}, {"sort": "title"}, {"sort": "-id"}], ids=str)
 @pytest.mark.parametrize("q", ["airport", "Aiports"])
-async def test_a_search_can_be_paged_through(searching, tmp_path, q):
+async def test_a_search_can_be_paged_through(searching, tmp_path, q, more):
     (tmp_path / "articles.csv").write_text(
         as_csv([{"id": str(n), "title": "Airports " * (1 + n % 3)} for n in range(25)])
     )
     await searching.runtime.ingestion.ingest("articles")
-    whole = await found(searching.client, q, limit="100")
+    whole = await found(searching.client, q, limit="100", **more)
 
     pages, cursor = [], None
     while True:
-        body = await search(searching.client, q, limit="4", **({"cursor": cursor} if cursor else {}))
+        body = await search(searching.client, q, limit="4", **more, **({"cursor": cursor} if cursor else {}))
         pages += [record["source_id"] for record in body["data"]]
         cursor = body["next_cursor"]
         if cursor is None:
@@ -249,6 +250,26 @@ async def test_a_declaration_that_changes_is_followed_at_the_next_run(searching,
 
 def versions(connection: psycopg.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT source, version FROM etl_checkpoint").fetchall())
+
+
+async def test_documents_that_do_not_know_their_source_answer_all_the_same_and_are_made_again(
+    serve, catalog, seed
+):
+    """Those of an earlier version: a migration does not wait for a million of them to be written again."""
+    declare(catalog, notes="true")
+    async with serve() as service:
+        for source in ("articles", "notes"):
+            await service.runtime.ingestion.ingest(source)
+        seed.connection.execute("UPDATE record_search SET source = NULL")
+        seed.connection.execute("UPDATE etl_checkpoint SET search_form = NULL")
+
+        body = await search(service.client, "airports", source="notes", facets="source")
+        assert [record["source_id"] for record in body["data"]] == ["n"]
+        assert body["facets"] == {"source": [{"value": "notes", "count": 1}]}
+        await service.runtime.ingestion.ingest("notes")
+
+    sources = "SELECT source, count(*) FROM record_search GROUP BY 1 ORDER BY 1"
+    assert seed.connection.execute(sources).fetchall() == [("notes", 1), (None, 4)]
 
 
 async def test_sources_of_several_languages_are_searched_together(serve, catalog):
