@@ -28,7 +28,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NOW = text("now()")
@@ -131,27 +131,6 @@ class NormalizedData(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
-
-
-class RecordSearch(Base):
-    """The words of a record, of a source that declares `search`."""
-
-    __tablename__ = "record_search"
-    __table_args__ = (
-        Index(None, "vector", postgresql_using="gin"),
-        Index(None, "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
-    )
-
-    record_id: Mapped[int] = mapped_column(
-        BigInteger,
-        ForeignKey("normalized_data.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    )
-    language: Mapped[str] = mapped_column(String(20))
-    vector: Mapped[str] = mapped_column(TSVECTOR)
-    title: Mapped[str | None] = mapped_column(Text)
-    source: Mapped[str | None] = mapped_column(String(50))
 
 
 class EtlCheckpoint(Base):
