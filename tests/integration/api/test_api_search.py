@@ -293,6 +293,20 @@ async def test_long_texts_are_searched_as_far_as_a_vector_holds_them(searching, 
     assert await found(searching.client, "wörd059999") == []
 
 
+async def test_the_vector_of_a_text_of_usual_length_is_where_its_document_is(searching, tmp_path, seed):
+    words = " ".join(f"wörd{number:03}" for number in range(400))
+    (tmp_path / "articles.csv").write_text(as_csv([{"id": "9", "title": "long", "content": words}]))
+    await searching.runtime.ingestion.ingest("articles")
+
+    stored = seed.connection.execute(
+        "SELECT max(pg_column_size(vector)), pg_relation_size((SELECT reltoastrelid FROM pg_class WHERE relname = 'record_search'))"
+        " FROM record_search"
+    ).fetchone()
+
+    assert stored[0] > 2_500
+    assert stored[1] == 0
+
+
 async def test_nothing_hostile_is_syntax_to_a_search(searching, seed):
     more = ["(a+)+$" * 40, "a " * 150, "or or or", "- - -", '"' * 99, "a:b:c", "\\", "<->"]
 
