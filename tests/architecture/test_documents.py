@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from kasparro.core import deletion_models  # noqa: F401  # its tables are among those of Base
+from kasparro.core import deletion_models, search_models  # noqa: F401  # their tables are among those of Base
 from kasparro.core.models import Base
 
 ROOT = Path(__file__).parents[2]

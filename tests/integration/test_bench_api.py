@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import psycopg
@@ -43,6 +44,10 @@ def test_everybody_is_asked_and_everything_measured(tmp_path, monkeypatch):
         assert rounds[0]["per_second"] > 0, name
         assert (rounds[0]["bytes"] > 0) == (name != "not-modified"), name
     assert found["probes"]["connections that 500 idle streams hold"] == 0
+    hits = [value for name, value in found["probes"].items() if name.startswith("records with the word ")]
+    assert len(hits) > 2
+    assert min(hits) >= 1
+    assert 100 < max(hits) < 1000
     measured = [target.measured(Found({}, found["probes"])) for target in TARGETS]
     assert sum(value is not None for value in measured) == 7
     assert "cached-10 / bare-10" in done.stdout
@@ -84,7 +89,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 async def test_an_answer_is_one_however_it_arrives(answer, pieces):
     tally, transport = Tally(until=float("inf")), Transport()
-    asking = Asking(b"GET", tally)
+    asking = Asking(cycle([b"one", b"other"]), tally)
     asking.connection_made(transport)
     size = -(-len(answer) // min(pieces, len(answer)))
     for _ in range(2):
@@ -93,7 +98,7 @@ async def test_an_answer_is_one_however_it_arrives(answer, pieces):
 
     assert len(tally.seconds) == 2
     assert sum(tally.statuses.values()) == 2
-    assert len(transport.written) == 3
+    assert transport.written == [b"one", b"other", b"one"]
 
 
 def test_requests_are_whole():

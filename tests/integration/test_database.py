@@ -140,10 +140,10 @@ async def test_a_connection_that_died_in_the_pool_is_replaced_unseen(database, d
     assert await rows(database, "SELECT 1") == [(1,)]
 
 
-async def test_every_connection_has_its_timeouts_and_utc(database):
-    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone")
+async def test_every_connection_has_its_timeouts_and_utc_and_compiles_nothing(database):
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone", "jit")
     assert await rows(database, "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)) == [
-        ("500ms", "300ms", "1s", "UTC")
+        ("500ms", "300ms", "1s", "UTC", "off")
     ]
 
 

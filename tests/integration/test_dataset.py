@@ -155,6 +155,39 @@ async def test_times_of_creation_are_sorted_by_their_index(many):
     assert "Seq Scan on normalized_data" not in found
 
 
+OF_RECORDS = Condition(Field("title"), Op.ISNULL, (True,))
+
+
+@pytest.mark.parametrize(
+    ("query", "joins"),
+    [
+        (RecordQuery(), 0),
+        (RecordQuery(where=LATE, facets=(Field("source"),)), 0),
+        (RecordQuery(where=(Condition(Field("id"), Op.GT, (7,)),), sort=BY_ID[1]), 0),
+        (RecordQuery(where=LATE, after=Position(("0.1", "29000"))), 0),
+        (RecordQuery(where=(*LATE, OF_RECORDS), facets=(Field("author"), Field("category"))), 1),
+        (RecordQuery(sort=(Order(Field("title")),)), 1),
+    ],
+    ids=str,
+)
+async def test_a_search_goes_through_its_hits_once_and_through_their_records_only_if_it_must(
+    many, query, joins
+):
+    many.execute(
+        "INSERT INTO record_search (record_id, language, vector, title, source)"
+        " SELECT id, 'simple', to_tsvector('simple', id % 100 || ' words'), '', source FROM normalized_data"
+    )
+    many.execute("UPDATE etl_checkpoint SET search_language = 'simple'")
+    many.execute("ANALYZE")
+
+    found = plan(many, page_statement(replace(query, search="7")))
+
+    assert found.count(" on record_search d") == 1, found
+    assert found.count(" on normalized_data m") == joins, found
+    assert "Index Scan using normalized_data_pkey on normalized_data n" in found
+    assert "Seq Scan on normalized_data" not in found
+
+
 async def test_a_record_is_read_by_its_key(many):
     assert "Index Scan using normalized_data_pkey" in plan(many, record_statement(7))
 

@@ -19,7 +19,7 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from kasparro.core import deletion_models  # noqa: F401  # its tables are among those of Base
+from kasparro.core import deletion_models, search_models  # noqa: F401  # their tables are among those of Base
 from kasparro.core.errors import SchemaMismatch, StorageError
 from kasparro.core.models import Base
 from kasparro.storage import schema

@@ -38,7 +38,7 @@ def ask(question: Question, seconds: float, connections: int = 16) -> Asked:
 def load(question: Question, seconds: float, connections: int) -> dict[str, Any]:
     orders = {
         "port": question.server.port,
-        "request": question.request,
+        "requests": [question.request, *question.others],
         "connections": connections,
         "seconds": seconds,
     }

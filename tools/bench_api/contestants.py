@@ -29,12 +29,13 @@ FIELDS: Final = "nodes { id source sourceId data createdAt updatedAt }"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one server is asked, again and again; `status` is what it has to answer."""
+    """What one server is asked, again and again, `others` in turn with `request`; `status` is what it has to answer."""
 
     name: str
     server: Running
     request: str
     status: str = "200"
+    others: tuple[str, ...] = ()
 
 
 def http(

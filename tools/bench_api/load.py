@@ -1,9 +1,9 @@
-r"""Asks one server the same question as fast as it answers, on connections that stay open. A script of its own:
+r"""Asks one server as fast as it answers, on connections that stay open. A script of its own:
 
-    load.py '{"port": 8000, "request": "GET / HTTP/1.1\r\n...", "connections": 16, "seconds": 3}'
+    load.py '{"port": 8000, "requests": ["GET / HTTP/1.1\r\n..."], "connections": 16, "seconds": 3}'
 
-Prints one JSON object. It costs little, and the server's processor time is measured besides: where both are on two cores, a reply
-that costs its server less than it costs us shows there.
+The requests are sent in turn. Prints one JSON object. It costs little, and the server's processor time is measured besides: where
+both are on two cores, a reply that costs its server less than it costs us shows there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import uvloop
@@ -34,8 +36,8 @@ class Tally:
 class Asking(asyncio.Protocol):
     """One connection: the next question when the answer is whole."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
-        self.request, self.tally = request, tally
+    def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
+        self.requests, self.tally = requests, tally
         self.asked = 0.0
         self.over = asyncio.get_running_loop().create_future()
 
@@ -48,7 +50,7 @@ class Asking(asyncio.Protocol):
         self.left: int | None = None
         """Bytes to come; below 0 while nobody knows, since the answer comes in chunks. None before the head is whole."""
         self.asked = time.perf_counter()
-        self.transport.write(self.request)
+        self.transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         if self.left is None:
@@ -91,9 +93,9 @@ async def main(orders: dict[str, Any]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     start = time.perf_counter()
     tally = Tally(start + orders["seconds"])
-    request = orders["request"].encode()
+    requests = cycle([request.encode() for request in orders["requests"]])
     opened = [
-        await loop.create_connection(lambda: Asking(request, tally), "127.0.0.1", orders["port"])
+        await loop.create_connection(lambda: Asking(requests, tally), "127.0.0.1", orders["port"])
         for _ in range(orders["connections"])
     ]
     await asyncio.gather(*(protocol.over for _, protocol in opened))

@@ -200,7 +200,8 @@ class Database:
             "idle_in_transaction_session_timeout": self.options.idle or self.options.statement * 2,
         }
         settings = {name: f"{int(value * 1000)}ms" for name, value in milliseconds.items()} | {
-            "timezone": "UTC"
+            "timezone": "UTC",
+            "jit": "off",  # what is asked here takes milliseconds, and compiling it takes tens of them
         }
         await connection.execute(
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS u (name, value)",

@@ -21,13 +21,14 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Sequence,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 NOW = text("now()")
@@ -132,26 +133,6 @@ class NormalizedData(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
-class RecordSearch(Base):
-    """The words of a record, of a source that declares `search`."""
-
-    __tablename__ = "record_search"
-    __table_args__ = (
-        Index(None, "vector", postgresql_using="gin"),
-        Index(None, "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
-    )
-
-    record_id: Mapped[int] = mapped_column(
-        BigInteger,
-        ForeignKey("normalized_data.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    )
-    language: Mapped[str] = mapped_column(String(20))
-    vector: Mapped[str] = mapped_column(TSVECTOR)
-    title: Mapped[str | None] = mapped_column(Text)
-
-
 class EtlCheckpoint(Base):
     """Where a source stands: what to resume after, its dataset version and its exact counts."""
 
@@ -172,6 +153,7 @@ class EtlCheckpoint(Base):
     record_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     changed_at: Mapped[datetime | None]
     search_language: Mapped[str | None] = mapped_column(String(20))
+    search_form: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class SourceLease(Base):

@@ -218,11 +218,6 @@ class RecordQuery:
         """Whether nothing but the source is asked of the records."""
         return self.search is None and (not self.where or (len(self.where) == 1 and self.source is not None))
 
-    @property
-    def by_rank_alone(self) -> bool:
-        """Whether records are asked for by nothing but a search, and come by how well they answer it."""
-        return self.search is not None and not self.where and not self.sort
-
     def sort_keys(self) -> tuple[SortKey, ...]:
         """What the records are ordered by: what was asked for, else how well they answer the search, and in the end the id."""
         if not self.sort and self.search is not None:

@@ -10,8 +10,9 @@ from typing import Final
 from kasparro.schemas.export import Formulas, columns_of
 from kasparro.schemas.query import Field, Kind, RecordQuery, SearchMode
 from kasparro.storage.query_fields import COLUMNS, Binder, in_range, plain, rfc3339
-from kasparro.storage.query_order import ordering_of
-from kasparro.storage.query_page import Statement, record_json, where_of
+from kasparro.storage.query_matches import where_of
+from kasparro.storage.query_order import keys_of, ordering_of
+from kasparro.storage.query_page import Statement, record_json
 
 NOT_IN_JSON: Final = r"E'\x02'"
 NEITHER: Final = r"E'\x01'"
@@ -53,7 +54,7 @@ def columns_statement(query: RecordQuery) -> Statement:
 
 
 def _copy(query: RecordQuery, selected: str, options: str, binder: Binder) -> Statement:
-    ordering = ordering_of(query, "0", binder)
+    ordering = ordering_of(query, keys_of(query, binder), binder)
     text = f"""
         COPY (
             SELECT {selected}

@@ -27,6 +27,10 @@ TYPES: Final[Mapping[KeyKind, str]] = {
 }
 
 
+RANK: Final = "n.rank"
+"""How well a record answers a search: a column that only its hits have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A sort key as SQL."""
@@ -57,15 +61,27 @@ class Ordering:
     keys: Sequence[Key]
     behind: str
 
+    @property
+    def keys_as_text(self) -> str:
+        """An array of them."""
+        return f"ARRAY[{', '.join(key.as_text for key in self.keys)}]"
 
-def ordering_of(query: RecordQuery, rank: str, binder: Binder, record_id: str = "n.id") -> Ordering:
-    """*rank* is how well a record answers the search, as SQL."""
-    named = {None: rank, "id": record_id}
-    keys = [_key(sort, named, binder) for sort in query.sort_keys()]
+
+def ordering_of(query: RecordQuery, keys: Sequence[Key], binder: Binder) -> Ordering:
+    """Of rows of the dataset."""
     if query.source is not None and len(keys) == 1:
         return _of_one_source(query, keys[0], binder)
+    return ordering_by(keys, query, binder)
+
+
+def ordering_by(keys: Sequence[Key], query: RecordQuery, binder: Binder) -> Ordering:
+    """By *keys*, which are those of *query* wherever they stand."""
     by = ", ".join(key.order for key in keys)
     return Ordering(by, keys, "true" if query.after is None else _behind(keys, query.after.keys, binder))
+
+
+def keys_of(query: RecordQuery, binder: Binder) -> list[Key]:
+    return [_key(sort, binder) for sort in query.sort_keys()]
 
 
 def _of_one_source(query: RecordQuery, key: Key, binder: Binder) -> Ordering:
@@ -78,17 +94,17 @@ def _of_one_source(query: RecordQuery, key: Key, binder: Binder) -> Ordering:
     return Ordering(f"n.source{direction}, n.id{direction}", [key], behind)
 
 
-def _key(sort: SortKey, named: Mapping[str | None, str], binder: Binder) -> Key:
-    expression, nullable = _expression(sort, named, binder)
+def _key(sort: SortKey, binder: Binder) -> Key:
+    expression, nullable = _expression(sort, binder)
     collation = ' COLLATE "C"' if sort.kind is KeyKind.TEXT else ""
     return Key(f"({expression}){collation}", sort.kind, sort.descending, nullable)
 
 
-def _expression(sort: SortKey, named: Mapping[str | None, str], binder: Binder) -> tuple[str, bool]:
+def _expression(sort: SortKey, binder: Binder) -> tuple[str, bool]:
     """The SQL of a sort key, and whether it may be null."""
     field = sort.field
-    if field is None or field.name == "id":
-        return named[field.name if field else None], False
+    if field is None:
+        return RANK, False
     match field.kind:
         case Kind.JSON:
             json = json_of(field, binder)

@@ -11,15 +11,23 @@ from typing import Final
 from kasparro.schemas.query import RecordQuery, SearchMode
 from kasparro.storage.query_fields import Binder
 
-WORDS: Final = """record_search AS d
-    JOIN (
-        SELECT language, websearch_to_tsquery(language::regconfig, {text}) AS asked
-        FROM (SELECT DISTINCT search_language AS language FROM etl_checkpoint WHERE search_language IS NOT NULL) AS spoken
-    ) AS w ON w.language = d.language AND d.vector @@ w.asked
-"""
+ASKED: Final = """asked AS (
+    SELECT language, websearch_to_tsquery(language::regconfig, {text}) AS asked
+    FROM (SELECT DISTINCT search_language AS language FROM etl_checkpoint WHERE search_language IS NOT NULL) AS spoken
+), """
 """A query is parsed in each language there is, and found among the records of that language."""
 
-SIMILAR: Final = "(SELECT record_id, title FROM record_search WHERE {text} <%% title) AS d"
+DOCUMENTS: Final = """
+    SELECT d.record_id AS id, coalesce(d.source, (SELECT source FROM normalized_data WHERE id = d.record_id)) AS source,
+           m.source_id, m.data, m.created_at, m.updated_at, d.language, {rank} AS rank
+    FROM {found} LEFT JOIN normalized_data AS m ON m.id = d.record_id
+"""
+"""Documents as rows of the dataset, with their rank. Every document has its record, so the join could be an inner one; as it is,
+PostgreSQL leaves it out unless something is asked that only the record knows.
+"""
+
+WORDS: Final = "record_search AS d JOIN asked AS w ON w.language = d.language AND d.vector @@ w.asked"
+SIMILAR: Final = "(SELECT * FROM record_search WHERE {text} <%% title) AS d"
 
 LIKENESS: Final = "SELECT set_config('pg_trgm.word_similarity_threshold', '0.4', true)"
 """How alike words must be, from 0 to 1, for the rest of a transaction: one letter in seven is a typo (`aiports`)."""
@@ -39,11 +47,16 @@ SNIPPETS: Final = {"title": WHOLE, "description": PARTS, "content": PARTS}
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The documents that answer a query: `hits` is what to select them from, as `d`; `rank` and `shown` are theirs."""
+    """What answers a search: `documents` selects it, with the columns of `normalized_data`, its `language` and its `rank`.
 
-    hits: str
-    rank: str
-    shown: tuple[str, ...] = ()
+    `asked` defines the words in each language, for `documents` as well as for showing them: it is joined to hits `h` by
+    `asked_of_hits`, and gives the columns `shown`, which `snippets_join` reads.
+    """
+
+    documents: str
+    asked: str = ""
+    asked_of_hits: str = ""
+    shown: str = ""
 
 
 def search_of(query: RecordQuery, mode: SearchMode, binder: Binder) -> Search | None:
@@ -51,8 +64,14 @@ def search_of(query: RecordQuery, mode: SearchMode, binder: Binder) -> Search | 
         return None
     text = binder.bind(query.search, "text")
     if mode is SearchMode.SIMILAR:
-        return Search(SIMILAR.format(text=text), f"word_similarity({text}, d.title)")
-    return Search(WORDS.format(text=text), "ts_rank(d.vector, w.asked)", ("w.language", "w.asked"))
+        rank = f"word_similarity({text}, d.title)"
+        return Search(DOCUMENTS.format(rank=rank, found=SIMILAR.format(text=text)))
+    return Search(
+        DOCUMENTS.format(rank="ts_rank(d.vector, w.asked)", found=WORDS),
+        ASKED.format(text=text),
+        "JOIN asked AS w ON w.language = h.language",
+        ", w.language, w.asked",
+    )
 
 
 def snippets_join() -> str:

@@ -37,11 +37,11 @@ def _vector() -> str:
 
 
 INSERT: Final = f"""
-INSERT INTO record_search (record_id, language, vector, title)
-SELECT n.id, %(language)s::text, {_vector()}, left(n.data->>'title', 200)
+INSERT INTO record_search (record_id, language, vector, title, source)
+SELECT n.id, %(language)s::text, {_vector()}, left(n.data->>'title', 200), %(source)s::text
 FROM {{records}}
 ON CONFLICT (record_id) DO UPDATE
-SET language = excluded.language, vector = excluded.vector, title = excluded.title
+SET language = excluded.language, vector = excluded.vector, title = excluded.title, source = excluded.source
 """
 
 WRITE: Final = INSERT.format(
@@ -62,10 +62,15 @@ DELETE FROM record_search WHERE record_id IN (
 ) RETURNING record_id
 """
 
-LANGUAGE: Final = "SELECT search_language FROM etl_checkpoint WHERE source = %(source)s"
-SETTLE: Final = """
+FORM: Final = 1
+"""What a document is made of. Those of an older form answer as well, only slower, and are made again at the next run."""
+
+IN_FORCE: Final = f"""
+SELECT search_language, search_form = {FORM} FROM etl_checkpoint WHERE source = %(source)s
+"""
+SETTLE: Final = f"""
 UPDATE etl_checkpoint
-SET search_language = %(language)s, version = version + (%(after)s > 0)::int,
+SET search_language = %(language)s, search_form = {FORM}, version = version + (%(after)s > 0)::int,
     changed_at = CASE WHEN %(after)s > 0 THEN now() ELSE changed_at END
 WHERE source = %(source)s RETURNING version
 """
@@ -89,10 +94,11 @@ async def settle(database: Database, language: str | None, patience: Patience) -
     source = patience.source
     values: dict[str, Any] = {"source": source, "language": language, "after": 0}
 
-    async def in_force() -> str | None:
+    async def is_so() -> bool:
         async with database.driver_transaction() as connection:
-            row = await (await connection.execute(LANGUAGE, values)).fetchone()
-            return row[0] if row else None
+            row = await (await connection.execute(IN_FORCE, values)).fetchone()
+            in_force, of_this_form = row or (None, False)
+            return bool(in_force == language and (of_this_form or language is None))
 
     async def piece() -> list[tuple[int]]:
         async with database.driver_transaction() as connection:
@@ -105,7 +111,7 @@ async def settle(database: Database, language: str | None, patience: Patience) -
             if row and values["after"]:
                 await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{source}:{row[0]}"))
 
-    if await patience.with_(in_force) == language:
+    if await patience.with_(is_so):
         return
     while made := await patience.with_(piece):
         values["after"] = max(record for (record,) in made)

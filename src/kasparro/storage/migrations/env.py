@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from kasparro.core import deletion_models  # noqa: F401  # its tables are among those of Base
+from kasparro.core import deletion_models, search_models  # noqa: F401  # their tables are among those of Base
 from kasparro.core.models import Base
 
 context.configure(
