@@ -71,10 +71,10 @@ def chained(total: int, after_last: Callable[[int], Any]) -> Script:
 
 
 def turned(number: int) -> Answer:
-    """Nine records by tokens; from the fourth page on the third again, turned by one place each time."""
+    """Nine records by tokens; from the fourth page on the third again, turned by one place each time, thirty times."""
     rows = [row | {"served": number} for row in page_of(min(number, 3), 9)]
     first = max(0, number - 3) % SIZE
-    return said({"items": rows[first:] + rows[:first], "next": str(number + 1)})
+    return said({"items": rows[first:] + rows[:first], "next": str(number + 1) if number < 33 else None})
 
 
 def linked(header: Callable[[int], str]) -> Script:
