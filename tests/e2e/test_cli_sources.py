@@ -255,6 +255,22 @@ def test_a_tap_is_checked_like_everything_else(kasparro):
     assert listed["location"] == sys.executable
 
 
+def test_where_to_look_when_nothing_comes_is_told_by_the_kind_of_source(kasparro):
+    (kasparro.folder / "nothing.csv").write_text("id,name\n")
+    with serving(lambda _: (200, [])) as url:
+        api = f"  things: {{type: api, url: '{url}'}}\n  rows: {{type: csv, path: nothing.csv}}\n"
+        kasparro.catalog(tap_catalog(config={"streams": {}}) + api)
+        checked = {name: kasparro.json("sources", "check", name) for name in ("tapped", "things", "rows")}
+
+    hints = {
+        name: next(step["hint"] for step in one["steps"] if step["step"] == "first page")
+        for name, one in checked.items()
+    }
+    assert "`streams`" in hints["tapped"]
+    assert "`params`" in hints["things"]
+    assert "`path`" in hints["rows"]
+
+
 def test_a_tap_that_is_not_installed_is_the_step_that_fails(kasparro):
     kasparro.catalog("sources:\n  tapped: {type: singer, command: no-such-tap}\n")
 

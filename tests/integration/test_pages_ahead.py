@@ -188,6 +188,36 @@ async def test_where_the_end_is_not_told_two_requests_at_most_are_in_vain(declar
     assert needed <= len(api.asked) <= needed + IN_VAIN
 
 
+@pytest.mark.parametrize("total", [35, 40])
+@pytest.mark.parametrize("declared", [by_page, by_offset])
+async def test_behind_a_last_page_that_came_before_its_turn_nothing_is_asked_for(declared, total):
+    """The page before it comes late. That it is the last one shows by `has_more`, or because it is short."""
+    last_goes, last_came = asyncio.Event(), asyncio.Event()
+
+    class Late(Collection):
+        async def answer(self, page: int, first: int) -> web.Response:
+            if page == 3:
+                await last_came.wait()
+            if page == 4:
+                last_goes.set()
+            rows = [{"id": number} for number in range(first, min(first + self.size, self.total))]
+            return json_answer({"data": rows, **({"more": page < 4} if total == 40 else {})})
+
+    api = Late(total)
+    async with serve(api) as server:
+        declaration = declared(server.url, rate_limit={"concurrency": 8})
+        if total == 40:
+            ends = declaration.pagination.model_copy(update={"has_more": "more"})
+            declaration = declaration.model_copy(update={"pagination": ends})
+        fetching = asyncio.create_task(fetch(declaration))
+        await last_goes.wait()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        last_came.set()
+        assert ids(await fetching) == list(range(total))
+    assert api.asked == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("tells", ["nothing", "a total"])
 async def test_a_source_with_one_page_is_asked_as_often_as_without_fetching_ahead(tells):
     for declared, requests in ((by_page, 2), (by_offset, 2)):

@@ -234,6 +234,9 @@ SHAPES: dict[str, tuple[str, Callable[[web.Request, int, list[Any], bool], web.R
     "meta.current_page": ("page", lambda r, n, rows, more: json_answer({"data": rows, "meta": {"current_page": n, "last_page": LAST}})),
     "page and has_more": ("page", lambda r, n, rows, more: json_answer({"data": rows, "page": n, "has_more": more})),
     "total pages in a header": ("page", lambda r, n, rows, more: json_answer(rows, headers={"X-WP-TotalPages": str(LAST)})),
+    "next_page, a number": ("cursor", lambda r, n, rows, more: json_answer({"items": rows, "next_page": n + 1 if more else None})),
+    "meta.next_page, a number, at last missing": ("cursor", lambda r, n, rows, more: json_answer({"data": rows, "meta": {"next_page": n + 1} if more else {}})),
+    "pagination.next, at last 0": ("cursor", lambda r, n, rows, more: json_answer({"data": rows, "pagination": {"next": n + 1 if more else 0}})),
     "offset and limit": ("offset", lambda r, n, rows, more: json_answer({"data": rows, "offset": (n - 1) * SIZE, "limit": SIZE, "total": TOTAL})),
     "startAt and maxResults": ("offset", lambda r, n, rows, more: json_answer({"items": rows, "startAt": (n - 1) * SIZE, "maxResults": SIZE})),
 }  # fmt: skip
@@ -291,6 +294,8 @@ async def test_the_pagination_is_found_in_the_first_answer_and_said(shape):
         ([{"id": 1}], "so there is one$"),
         ({"items": [{"id": 1}], "next": None}, "so there is one$"),
         ({"items": [{"id": 1}], "page": 7}, "so there is one$"),
+        ({"items": [{"id": 1}], "next_page": 7}, "so there is one$"),
+        ({"items": [{"id": 1}], "next": True}, "so there is one$"),
         ({"items": [{"id": 1}], "next": "soon"}, "so there is one$"),
         ({"items": [{"id": 1}], "total": 9}, "there are 9 records, and 1 came"),
         ({"items": [], "cursor": "x"}, "so there is one$"),

@@ -30,7 +30,7 @@ def payloads(pages):
 
 def scripted(folder, *script, **keys):
     config = {"script": list(script)} | {
-        key: keys.pop(key) for key in ("then", "say", "children") if key in keys
+        key: keys.pop(key) for key in ("then", "say", "children", "half_a_line") if key in keys
     }
     return tap_source(folder, config=config, **keys)
 
@@ -182,6 +182,23 @@ async def test_a_tap_that_fails_has_its_last_words_in_the_error_and_its_records_
     assert "first | cannot log in" in str(error)
     assert payloads(pages) == [{"id": 1}, {"id": 2}]
     assert [page.cursor for page in pages] == [{"state": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [("crash", "signal 11"), ("exit 3", "exit code 3"), ("exit 0", "line 4 of the tap is not JSON")],
+)
+async def test_a_tap_that_dies_in_the_middle_of_a_line_is_told_as_dead(tmp_path, then, said):
+    """Standard output is a buffer: who is killed leaves half a line. Of one that ends well it is the line that is wrong."""
+    script = [schema(), record(id=1), state(1)]
+
+    error, pages = await failure(
+        scripted(tmp_path, *script, half_a_line='{"type": "RECO', then=then, say=["oh"])
+    )
+
+    assert said in str(error)
+    assert ("it said: oh" in str(error)) is (then != "exit 0")
+    assert payloads(pages) == [{"id": 1}]
 
 
 async def test_a_line_that_is_no_message_ends_the_run_and_is_told_by_its_number(tmp_path):

@@ -1,7 +1,7 @@
 """A Singer tap as the SDKs write them: --config, --discover, --catalog, --state; messages on stdout, logs on stderr.
 
 What it sends is in its config: `streams`, by name, lists of records; `script`, lines to write as they are instead of records. With
-a state it sends what comes after it, as an incremental tap does. `then`: how it goes on when all is written: `exit N`, `hang`,
+a state it sends what comes after it, as an incremental tap does. `half_a_line`: what it writes last, without an end. `then`: how it goes on when all is written: `exit N`, `hang`,
 `crash`; `children`: it starts a process of its own first and writes its id to that file.
 """
 
@@ -115,6 +115,7 @@ def main():
     if "script" in config:
         for line in config["script"]:
             sys.stdout.write(line + "\n")
+        sys.stdout.write(config.get("half_a_line", ""))
         sys.stdout.flush()
     else:
         sync(config, list(names), read(given.state, {}))

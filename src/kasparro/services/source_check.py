@@ -40,6 +40,12 @@ STREAMS: Final = "streams"
 _SAMPLE: Final = 100
 _BESIDE: Final = frozenset({"ordinal", "seen", "auto"})
 """What a cursor holds beside the place of the next page."""
+_WHERE_RECORDS_GET_LOST: Final = {
+    "api": "filters in `params`, and `records`",
+    "csv": "`path`, `header` and `skip_rows`",
+    "singer": "`config`, and what `catalog` and `streams` select",
+    "stream": "its declaration",
+}
 _NETWORK_SECONDS: Final = 10.0
 
 
@@ -129,7 +135,10 @@ def _arrived(declaration: SourceDeclaration, page: FirstPage, milliseconds: int)
     came = f"{page.records + page.rejects:,} records{total}, {page.size:,} bytes"
     outcome, hint = Outcome.OK, None
     if not page.previews:
-        outcome, hint = Outcome.WARN, "If there should be some: check filters in `params`, and `records`"
+        outcome, hint = (
+            Outcome.WARN,
+            f"If there should be some: check {_WHERE_RECORDS_GET_LOST[declaration.type]}",
+        )
     said = "".join(f"; {notice.message}" for notice in page.notices)
     steps = [Step(FIRST_PAGE, outcome, f"{came}{_paging(declaration, page)}{said}", hint, milliseconds)]
     if isinstance(declaration, ApiSource):

@@ -70,6 +70,13 @@ def chained(total: int, after_last: Callable[[int], Any]) -> Script:
     return script
 
 
+def turned(number: int) -> Answer:
+    """Nine records by tokens; from the fourth page on the third again, turned by one place each time, thirty times."""
+    rows = [row | {"served": number} for row in page_of(min(number, 3), 9)]
+    first = max(0, number - 3) % SIZE
+    return said({"items": rows[first:] + rows[:first], "next": str(number + 1) if number < 33 else None})
+
+
 def linked(header: Callable[[int], str]) -> Script:
     """Pages at ?at=, with the given `Link` header on each but the last."""
 
@@ -135,6 +142,10 @@ TRAPS = [
     Trap("tokens A B A", BY_TOKEN, chained(9, lambda n: 2), 5, NINE, LOOP),
     Trap("the same token again", BY_TOKEN, chained(9, lambda n: n), 5, NINE, LOOP),
     Trap("a new token for ever, the last page again", BY_TOKEN, chained(9, lambda n: n + 1), 5, NINE, LOOP),
+    Trap(
+        "a new token for ever, the last page again in another order, with a field that changes",
+        BY_TOKEN, lambda asked: turned(asked.number("after", 1)), 5, NINE, LOOP,
+    ),
     Trap("the token of the end is text", BY_TOKEN, chained(9, lambda n: ""), 3, NINE),
     Trap("the token of the end is false", BY_TOKEN, chained(9, lambda n: False), 3, NINE),
     Trap("the token is an object", BY_TOKEN, chained(9, lambda n: {"a": 1}), 3, keys(0, 1, 2, 3, 4, 5), "unexpected_content"),

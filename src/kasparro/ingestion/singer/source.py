@@ -86,7 +86,7 @@ class TapPages:
                     if not lines and len(pile):
                         yield pile.page()
         except TapFailed as error:
-            failure = error
+            failure = (await tap.outcome() if tap.broke_off else None) or error
         failure = failure or await tap.outcome()
         for stream, records in left_out.items():
             log.info("tap.stream_left_out", source=self._declaration.name, stream=stream, records=records)

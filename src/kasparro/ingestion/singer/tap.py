@@ -59,6 +59,8 @@ class Tap:
         self._timeout = timeout
         self._redact = redact
         self._silence = 0.0
+        self.broke_off = False
+        """Whether the last of its lines has no end: who dies while writing leaves such a one."""
         self._said: deque[str] = deque(maxlen=_TAIL_LINES)
         self._listening = asyncio.create_task(self._listen(), name=f"stderr of {name}")
 
@@ -84,6 +86,7 @@ class Tap:
                 if size > LONGEST_LINE:
                     raise TapFailed(f"the tap wrote a line of more than {LONGEST_LINE >> 20} MiB")
         if b"".join(pieces).strip():
+            self.broke_off = True
             yield [b"".join(pieces)]
 
     async def _read(self) -> bytes | None:

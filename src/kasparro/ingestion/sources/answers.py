@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -15,6 +16,7 @@ from kasparro.ingestion.sources.answer_formats import format_of
 from kasparro.ingestion.sources.envelope import EMPTY, Envelope
 from kasparro.ingestion.sources.large_answers import Begun, HandOn, LargeAnswer
 from kasparro.ingestion.sources.opened_answer import OpenedAnswer
+from kasparro.ingestion.sources.page_digest import PageDigest
 from kasparro.ingestion.sources.selector import Selector, compile_selector
 
 _LARGE: Final = 512 * 1024
@@ -32,6 +34,7 @@ class AnswerReader:
         self._records = _compiled(declaration.records, declaration.carry)
         self._error = _compiled(declaration.error, {})
         self._redact = redact
+        self._digest = PageDigest(declaration)
         self._in_pieces = _can_be_read_in_pieces(declaration, self._records)
         self.bounds = Bounds(
             size=min(Bounds().size, declaration.max_size),
@@ -42,10 +45,9 @@ class AnswerReader:
         """Raises `TruncatedContent` for a body that ends early, `UnexpectedContent` for one that is not what was declared."""
         if response.status == HTTPStatus.NO_CONTENT:
             return EMPTY
-        answer = self._opened(response)
         if len(response.content) >= _LARGE:
-            return await asyncio.to_thread(answer.whole, response.content)
-        return answer.whole(response.content)
+            return await asyncio.to_thread(self._whole, response)
+        return self._whole(response)
 
     def large(self, hand_on: HandOn, begun: Begun) -> LargeAnswer:
         """What takes an answer that is too large to be held: *begun* is told that it is, *hand_on* is given its records."""
@@ -54,6 +56,10 @@ class AnswerReader:
             hint="Ask for smaller pages, in `pagination` or `params`, or declare a larger `max_size`",
         )
         return LargeAnswer(self._in_pieces_opened, bounds, hand_on, begun)
+
+    def _whole(self, response: Response) -> Envelope:
+        envelope = self._opened(response).whole(response.content)
+        return replace(envelope, digest=self._digest(envelope.elements))
 
     def _opened(self, head: Response) -> OpenedAnswer:
         return OpenedAnswer(self._declared, head, self._records, self._error, self._redact)

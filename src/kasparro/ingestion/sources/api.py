@@ -25,14 +25,13 @@ from kasparro.ingestion.http.conditional import conditions_of
 from kasparro.ingestion.http.failures import translated
 from kasparro.ingestion.http.gate import Gate, Waiting, local_gate
 from kasparro.ingestion.http.retry import with_retries
-from kasparro.ingestion.identity import identifier
 from kasparro.ingestion.sources.answers import AnswerReader
 from kasparro.ingestion.sources.counted_pages import doubtful_end
 from kasparro.ingestion.sources.envelope import EMPTY
 from kasparro.ingestion.sources.fetching_ahead import FetchingAhead
 from kasparro.ingestion.sources.handing_on import HandingOn
 from kasparro.ingestion.sources.large_answers import HandOn, Part
-from kasparro.ingestion.sources.loops import LoopWatch, page_digest
+from kasparro.ingestion.sources.loops import LoopWatch
 from kasparro.ingestion.sources.named_pages import STALE, is_named
 from kasparro.ingestion.sources.pagination import Bound, paging_of
 from kasparro.ingestion.sources.paging import Paging
@@ -73,8 +72,6 @@ class ApiPages:
         self._redact = self._access.redact
         self._bound = Bound(declaration.pagination)
         self._reader = AnswerReader(declaration, self._redact)
-        # A parent's key is the same in all its records, and is not yet in them here.
-        self._identify = identifier(declaration.model_copy(update={"parent": None}))
         self._gate = gate or local_gate(declaration, self._waiting)
         self._concurrency = declaration.rate_limit.concurrency if declaration.rate_limit else CONCURRENCY
         self._habits = Habits()
@@ -147,7 +144,8 @@ class ApiPages:
         outlook: Outlook | None = None
         watch, held, handing_on = LoopWatch(), list[Page](), HandingOn()
         fetch = partial(self._fetch, client, paging, handing_on)
-        async with FetchingAhead(fetch, self._concurrency, watch.knows) as ahead:
+        is_last = partial(_is_last, paging)
+        async with FetchingAhead(fetch, self._concurrency, watch.knows, is_last) as ahead:
             while place is not None:
                 with translated(self._base_place, self._redact):
                     watch.enter(place)
@@ -247,8 +245,7 @@ class ApiPages:
             response = await client.fetch(replace(request, large=large))
         with translated(self._place(response.url), self._redact):
             envelope = await (large.envelope() if response.handed_on else self._reader.open(response))
-        digest = envelope.digest or page_digest(envelope.elements, self._identify)
-        return Answer(response.url, response.headers, envelope, response.received, digest)
+        return Answer(response.url, response.headers, envelope, response.received)
 
     def _following(self, paging: Paging, place: Place, answer: Answer) -> tuple[Place | None, list[Notice]]:
         following = paging.after(place, answer)
@@ -321,3 +318,10 @@ class ApiPages:
 
     def _place(self, url: URL) -> str:
         return self._redact(str(url))
+
+
+def _is_last(paging: Paging, place: Place, answer: Answer) -> bool:
+    try:
+        return paging.after(place, answer) is None
+    except SourceError:
+        return True  # it is told when the turn of that page comes

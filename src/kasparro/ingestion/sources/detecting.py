@@ -1,7 +1,8 @@
 """Which way of paging an answer shows: the first answer in, a declared pagination out, or `None` where it shows none.
 
-Looked for, in this order: a `Link` header; the address of the next page in the body; a token; page numbers; an offset. What is
-found is what a person would have declared, so that it can be shown, kept in the cursor and written into the catalog.
+Looked for, in this order: a `Link` header; the address of the next page in the body; a token; page numbers; an offset; the number
+of the next page alone. What is found is what a person would have declared, so that it can be shown, kept in the cursor and
+written into the catalog.
 """
 
 from __future__ import annotations
@@ -131,6 +132,10 @@ _COUNTS: Final = (
 )
 """What stands beside the number of a page, without which `page` may mean anything."""
 
+_NEXT_NUMBERS: Final = ("next_page", "nextPage", "next_page_number", "nextPageNumber", "next")
+_SECOND: Final = frozenset({"1", "2"})
+"""The numbers that a second page can have; text in XML."""
+
 _OFFSETS: Final = {"offset": "offset", "skip": "skip", "start": "start", "startAt": "startAt", "from": "from"}
 _LIMITS: Final = {
     "offset": ("limit", "count"),
@@ -154,7 +159,7 @@ def detected(answer: Answer) -> Pagination | None:
         return LinkHeaderPagination()
     around = _around(answer)
     found = _address(around) or _token(answer, around) or _token_in_header(answer) or _last_id(around, answer)
-    return found or _number(answer, around) or _offset(around)
+    return found or _number(answer, around) or _offset(around) or _next_number(around)
 
 
 def _around(answer: Answer) -> Fields:
@@ -244,6 +249,16 @@ def _offset(around: Fields) -> Pagination | None:
                 return OffsetPagination(
                     offset_param=param, limit_param=limit, limit=fields[limit], has_more=more
                 )
+    return None
+
+
+def _next_number(around: Fields) -> Pagination | None:
+    """The number of the next page, and nothing of this one: it is handed back as it is, until there is none, or a 0."""
+    for path, fields in around.items():
+        for name in _NEXT_NUMBERS:
+            if str(fields.get(name)) in _SECOND:
+                number = _expression((*path, name))
+                return CursorPagination(param="page", next=number, has_more=_more(around, path) or number)
     return None
 
 

@@ -32,7 +32,7 @@ _FAILURES: Final = frozenset({b'"error"', b'"fail"', b'"failed"', b'"failure"'})
 class Envelope:
     """An answer that is a JSON array or object, its records found.
 
-    `before`: so many records were handed on before these, of an answer of `size` bytes. `digest` is of all of them then.
+    `before`: so many records were handed on before these, of an answer of `size` bytes. `digest` is of all of them.
     """
 
     document: Document

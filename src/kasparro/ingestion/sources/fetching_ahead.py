@@ -2,13 +2,15 @@
 
 The first page goes out alone. Where an answer tells the end, nothing beyond it is fetched ahead. Where none does, at most
 `UNPROVED` pages are under way that nothing has shown to be there, the one in hand included: no more requests lead into a circle.
-What has come and holds records that no page held before is proof. An error waits for its turn.
+What has come and holds records that no page held before is proof. Behind one that has come and says that it is the last
+nothing is asked for. An error waits for its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,15 +25,21 @@ _PROVED: Final = 2
 """So many pages handed out show that there is more than one, and that the source heeds the paging."""
 
 Fetch = Callable[[Position], Coroutine[Any, Any, Answer]]
+IsLast = Callable[[Place, Answer], bool]
 
 
 class FetchingAhead:
     """At most *concurrency* pages are under way or kept. Leaving the context cancels what is under way, and waits for its end."""
 
-    def __init__(self, fetch: Fetch, concurrency: int, knows: Callable[[bytes], bool]) -> None:
-        """*knows* says whether a page with these contents, by their digest, was handed out before."""
+    def __init__(
+        self, fetch: Fetch, concurrency: int, knows: Callable[[bytes], bool], is_last: IsLast
+    ) -> None:
+        """*knows* says whether a page with these contents, by their digest, was handed out before; *is_last* whether an answer
+        leads to no other, as far as that shows before its turn.
+        """
         self._fetch = fetch
         self._knows = knows
+        self._is_last = is_last
         self._ahead = concurrency - 1
         self._tasks: dict[Position, asyncio.Task[Answer]] = {}
         self._end: int | None = None
@@ -65,12 +73,12 @@ class FetchingAhead:
         before = self._tasks[place.at]
         unproved, contents = 0, set[bytes]()
         for at in self._foretold(place, outlook):
-            if _leads_nowhere(before):
+            if self._leads_nowhere(place, before):
                 return
             unproved += not self._is_proof(before, contents)
             if unproved >= UNPROVED and not self._trusts_the_end:
                 return
-            before = self._started(at)
+            before, place = self._started(at), replace(place, at=at)
 
     def _is_proof(self, task: asyncio.Task[Answer], contents: set[bytes]) -> bool:
         """Whether *task* has brought records that neither an earlier page held nor, by their *contents*, one before it."""
@@ -79,6 +87,12 @@ class FetchingAhead:
             return False
         contents.add(digest)
         return True
+
+    def _leads_nowhere(self, place: Place, task: asyncio.Task[Answer]) -> bool:
+        if not task.done():
+            return False
+        failed = task.cancelled() or task.exception() is not None
+        return failed or not task.result().count or self._is_last(place, task.result())
 
     @property
     def _trusts_the_end(self) -> bool:
@@ -112,7 +126,3 @@ class FetchingAhead:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _leads_nowhere(task: asyncio.Task[Answer]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None or not task.result().count)

@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import Final
 
 from kasparro.core.errors import SourceError
 from kasparro.ingestion.http.body import Bounds
 from kasparro.ingestion.http.client import Response
 from kasparro.ingestion.sources.envelope import Envelope
-from kasparro.ingestion.sources.json_records import Element, Flaw
+from kasparro.ingestion.sources.json_records import Element
 from kasparro.ingestion.sources.opened_answer import OpenedAnswer
-
-_DIGEST: Final = 16
+from kasparro.ingestion.sources.page_digest import Contents, texts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class LargeAnswer:
         self._held: list[Element] = []
         self._before = 0
         self._size = 0
-        self._digest = blake2b(digest_size=_DIGEST)
+        self._contents = Contents()
 
     def takes(self, head: Response) -> bool:
         self._answer = self._open(head)
@@ -68,8 +65,7 @@ class LargeAnswer:
         found = await asyncio.to_thread(self._end)
         self._held += found
         envelope = answer.envelope(self._held, self._before)
-        digest = self._digest.digest() if envelope.count else None
-        return replace(envelope, size=self._size, digest=digest)
+        return replace(envelope, size=self._size, digest=self._contents.digest())
 
     def _feed(self, block: bytes) -> list[Element]:
         return self._seen(self._opened().feed(block))
@@ -78,9 +74,7 @@ class LargeAnswer:
         return self._seen(self._opened().end())
 
     def _seen(self, found: list[Element]) -> list[Element]:
-        texts = [element.payload if isinstance(element, Flaw) else element for element in found]
-        if texts:
-            self._digest.update(b"\0".join(texts) + b"\0")
+        self._contents.add(texts_of(found))
         return found
 
     def _opened(self) -> OpenedAnswer:

@@ -45,20 +45,23 @@ class Place:
 class Answer:
     """A page as received: where from, with which headers, what was in it, and the bytes received for it.
 
-    `digest` is that of its records, by which a page is known again; `None` where there are none. `refused` is the status of a
-    refusal that was taken for an empty page.
+    `refused` is the status of a refusal that was taken for an empty page.
     """
 
     url: URL
     headers: Mapping[str, str]
     envelope: Envelope
     size: int = 0
-    digest: bytes | None = None
     refused: int | None = None
 
     @property
     def count(self) -> int:
         return self.envelope.count
+
+    @property
+    def digest(self) -> bytes | None:
+        """That by which the page is known again; `None` where there are no records."""
+        return self.envelope.digest
 
     @property
     def total(self) -> int | None:

@@ -32,6 +32,8 @@ _CURSORS: Final = {
     ("nextToken",): "nextToken",
     ("meta", "next_token"): "pagination_token",
     ("next_page",): "page",
+    ("meta", "next_page"): "page",
+    ("pagination", "next_page"): "page",
     ("continuation",): "continuation",
 }
 _PAGE: Final = ("page", "p", "page_number", "pageNumber", "pageNo", "page[number]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from yarl import URL
@@ -35,7 +36,13 @@ class Pages:
         """Every page holds something else, unless *content* says what."""
         future = self.answers.setdefault(at, asyncio.get_running_loop().create_future())
         digest = (content or str(at)).encode() if envelope.elements else None
-        future.set_result(Answer(URL(f"http://h.example/{at}"), {}, envelope, digest=digest))
+        future.set_result(Answer(URL(f"http://h.example/{at}"), {}, replace(envelope, digest=digest)))
+
+    @staticmethod
+    def is_last(place, answer):
+        """Each answer is asked at its own place."""
+        assert str(place.at) == answer.url.name
+        return answer.envelope.pages == place.at
 
     def fail(self, at):
         future = self.answers.setdefault(at, asyncio.get_running_loop().create_future())
@@ -45,7 +52,7 @@ class Pages:
 @asynccontextmanager
 async def fetching(concurrency, known=frozenset()):
     pages = Pages()
-    async with FetchingAhead(pages.fetch, concurrency, known.__contains__) as ahead:
+    async with FetchingAhead(pages.fetch, concurrency, known.__contains__, pages.is_last) as ahead:
         yield pages, ahead
     assert all(future.done() for at, future in pages.answers.items() if at in pages.asked)
 
@@ -160,13 +167,20 @@ async def test_large_pages_are_fetched_fewer_at_once(share, under_way):
         assert await waiting_for(pages, ahead, 3, Outlook(1, 100)) == under_way
 
 
-@pytest.mark.parametrize("gone", ["empty", "failed"])
+LEADS_NOWHERE = {
+    "empty": lambda pages: pages.give(4, EMPTY),
+    "failed": lambda pages: pages.fail(4),
+    "last": lambda pages: pages.give(4, replace(FULL, pages=4)),
+}
+
+
+@pytest.mark.parametrize("gone", LEADS_NOWHERE)
 async def test_nothing_is_asked_for_beyond_a_page_that_came_early_and_leads_nowhere(gone):
     async with fetching(4) as (pages, ahead):
         await handed(pages, ahead, 2, UNKNOWN)
         task = asyncio.create_task(ahead.page(Place(3), UNKNOWN))
         await idle()
-        pages.fail(4) if gone == "failed" else pages.give(4, EMPTY)
+        LEADS_NOWHERE[gone](pages)
         pages.give(3)
         await task
         task = asyncio.create_task(ahead.page(Place(4), UNKNOWN))

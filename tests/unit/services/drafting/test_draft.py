@@ -88,6 +88,12 @@ def test_a_step_of_a_path_is_quoted_where_it_has_to_be():
             {"type": "cursor", "param": "cursor", "next": "meta.next_cursor"},
         ),
         ({}, {"nextPageToken": "abc"}, {"type": "cursor", "param": "pageToken", "next": "nextPageToken"}),
+        ({}, {"meta": {"next_page": 2}}, {"type": "cursor", "param": "page", "next": "meta.next_page"}),
+        (
+            {},
+            {"pagination": {"next_page": 2}},
+            {"type": "cursor", "param": "page", "next": "pagination.next_page"},
+        ),
         (
             {"page": "1", "per_page": "30"},
             [],
