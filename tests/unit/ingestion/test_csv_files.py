@@ -53,6 +53,7 @@ def content(path: Path) -> bytes:
         ("a.bz2", bz2.compress),
         ("a.xz", lzma.compress),
         ("gzip-by-content.csv", gzip.compress),
+        ("empty-first.csv", lambda data: bz2.compress(b"") + bz2.compress(data)),
         ("two-members.gz", lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:])),
     ],
 )

@@ -20,7 +20,7 @@ from kasparro.ingestion.csv.locations import Location, find, open_file
 from kasparro.ingestion.csv.progress import FileState, Place, progress, stamp
 from kasparro.ingestion.csv.reading import FileReading
 from kasparro.ingestion.csv.resuming import Kept, kept
-from kasparro.schemas.ingest import Cursor, Page
+from kasparro.schemas.ingest import Cursor, Notice, NoticeCode, Page
 
 _NOTHING: Final[tuple[()]] = ()
 
@@ -44,6 +44,7 @@ class CsvReading:
         self._name = ""
         self._total: int | None = None
         self._changed = False
+        self._notices: tuple[Notice, ...] = ()
 
     def next_page(self) -> Page:
         """Return the next page. Raises the `SourceError` family only."""
@@ -55,6 +56,7 @@ class CsvReading:
                 page = self._begin(self._waiting.popleft())
             else:
                 page = Page(_NOTHING, None)
+        page, self._notices = replace(page, notices=self._notices), ()
         if self._file is None and not self._waiting:
             return replace(page, cursor=self._progress.cursor(complete=True), last=True)
         return replace(page, cursor=self._progress.cursor())
@@ -149,6 +151,8 @@ class CsvReading:
         return Page(_NOTHING, None, size=place.offset, total_size=self._total, unchanged=records)
 
     def _tell(self, found: FileFormat, offset: int) -> None:
+        if found.encoding.how == "guess":
+            self._notices += (_guessed(self._name, found.encoding.name),)
         log.info(
             "csv.opened",
             source=self._declaration.name,
@@ -159,3 +163,8 @@ class CsvReading:
             columns=len(found.header),
             offset=offset,
         )
+
+
+def _guessed(file: str, encoding: str) -> Notice:
+    message = f"{file} is read as {encoding}, which is a guess: where it is wrong, so are letters, and nothing else shows it"
+    return Notice(NoticeCode.ENCODING_GUESSED, message, {"file": file, "encoding": encoding})
