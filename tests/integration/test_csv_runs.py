@@ -65,6 +65,35 @@ async def test_appended_records_are_read_alone(ingest, path, db):
     )
 
 
+ROW_VERSIONS = """
+SELECT 'dataset', source_id, xmin::text, ctid::text FROM normalized_data
+UNION ALL SELECT 'raw', external_id, xmin::text, ctid::text FROM raw_data_csv ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "counters", "written"),
+    [
+        ("id,n\n5,v\n3,z\n1,x\n4,w\n2,y\n", RunCounters(unchanged=5), set()),
+        ("id,n\n3,z\n1,x\n2,!\n5,v\n", RunCounters(unchanged=3, updated=1), {"2"}),
+        ("id,n\n1,x\n2,y\n", RunCounters(unchanged=2), set()),
+        ("id;n\r\n1;x\r\n2;y\r\n3;z\r\n4;w\r\n5;v\r\n", RunCounters(unchanged=5), set()),
+    ],
+    ids=["in another order", "replaced", "cut", "written anew with other separators"],
+)
+async def test_rows_that_are_found_as_they_were_are_written_nowhere(
+    ingest, path, db, content, counters, written
+):
+    path.write_text("id,n\n1,x\n2,y\n3,z\n4,w\n5,v\n")
+    await ingest()
+    before = await rows(db, ROW_VERSIONS)
+    path.write_text(content)
+    report = await ingest()
+
+    assert report.counters == counters
+    assert {row[1] for row in set(await rows(db, ROW_VERSIONS)) ^ set(before)} == written
+
+
 @pytest.mark.parametrize("bad", ["ragged", "time"])
 async def test_what_was_rejected_is_tried_again_by_every_run(ingest, path, db, bad):
     path.write_text(

@@ -58,6 +58,22 @@ async def test_a_trigger_that_refuses_records_costs_those_and_no_others(
         assert [row[0] for row in stored] == sorted(set(range(40)) - set(poisoned))
 
 
+@pytest.mark.parametrize("failure", ["serialization_failure", "deadlock_detected"])
+async def test_a_transaction_that_got_in_anothers_way_is_tried_again_as_a_whole(database_url, failure):
+    async with writer(database_url) as db:
+        await execute(
+            db,
+            "CREATE SEQUENCE attempts",
+            "CREATE FUNCTION in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF nextval('attempts') < 3 THEN RAISE EXCEPTION 'again' USING ERRCODE = '{failure}'; END IF;"
+            " RETURN NULL; END $$",
+            "CREATE TRIGGER in_the_way AFTER INSERT ON normalized_data FOR EACH STATEMENT EXECUTE FUNCTION in_the_way()",
+        )
+        report = await ingest(db, MemorySource([records()]), api_declaration(map={"title": "name"}))
+        assert report.counters == RunCounters(inserted=40)
+        assert await one(db, "SELECT last_value FROM attempts") == 3
+
+
 async def test_a_constraint_of_an_operator_costs_only_the_records_that_break_it(database_url):
     async with writer(database_url) as db:
         await execute(db, "ALTER TABLE normalized_data ADD CHECK (data->>'title' <> 'poison')")
