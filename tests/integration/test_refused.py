@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import RecordRefused
@@ -69,9 +70,11 @@ async def test_a_transaction_that_got_in_anothers_way_is_tried_again_as_a_whole(
             " RETURN NULL; END $$",
             "CREATE TRIGGER in_the_way AFTER INSERT ON normalized_data FOR EACH STATEMENT EXECUTE FUNCTION in_the_way()",
         )
-        report = await ingest(db, MemorySource([records()]), api_declaration(map={"title": "name"}))
+        with capture_logs() as logs:
+            report = await ingest(db, MemorySource([records()]), api_declaration(map={"title": "name"}))
         assert report.counters == RunCounters(inserted=40)
         assert await one(db, "SELECT last_value FROM attempts") == 3
+        assert [entry["event"] for entry in logs if "wait_s" in entry] == ["database.conflict"] * 2
 
 
 async def test_a_constraint_of_an_operator_costs_only_the_records_that_break_it(database_url):
