@@ -65,6 +65,35 @@ async def test_appended_records_are_read_alone(ingest, path, db):
     )
 
 
+ROW_VERSIONS = """
+SELECT 'dataset', source_id, xmin::text, ctid::text FROM normalized_data
+UNION ALL SELECT 'raw', external_id, xmin::text, ctid::text FROM raw_data_csv ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "counters", "written"),
+    [
+        ("id,n\n5,v\n3,z\n1,x\n4,w\n2,y\n", RunCounters(unchanged=5), set()),
+        ("id,n\n3,z\n1,x\n2,!\n5,v\n", RunCounters(unchanged=3, updated=1), {"2"}),
+        ("id,n\n1,x\n2,y\n", RunCounters(unchanged=2), set()),
+        ("id;n\r\n1;x\r\n2;y\r\n3;z\r\n4;w\r\n5;v\r\n", RunCounters(unchanged=5), set()),
+    ],
+    ids=["in another order", "replaced", "cut", "written anew with other separators"],
+)
+async def test_rows_that_are_found_as_they_were_are_written_nowhere(
+    ingest, path, db, content, counters, written
+):
+    path.write_text("id,n\n1,x\n2,y\n3,z\n4,w\n5,v\n")
+    await ingest()
+    before = await rows(db, ROW_VERSIONS)
+    path.write_text(content)
+    report = await ingest()
+
+    assert report.counters == counters
+    assert {row[1] for row in set(await rows(db, ROW_VERSIONS)) ^ set(before)} == written
+
+
 @pytest.mark.parametrize("bad", ["ragged", "time"])
 async def test_what_was_rejected_is_tried_again_by_every_run(ingest, path, db, bad):
     path.write_text(
@@ -77,6 +106,40 @@ async def test_what_was_rejected_is_tried_again_by_every_run(ingest, path, db, b
     assert first.counters == RunCounters(inserted=2, failed=1)
     assert again.counters == RunCounters(unchanged=2, failed=1)
     assert await one(db, "SELECT attempts FROM quarantine") == 2
+
+
+LINES_OF_REJECTS = (
+    "SELECT (regexp_match(place, ':([0-9]+) '))[1]::int, reason, attempts FROM quarantine ORDER BY 1"
+)
+
+
+async def test_rows_that_are_rejected_alike_are_each_kept_with_their_place(ingest, path, db):
+    path.write_text("id,n\n1,x\n2\n,y\n2\n3,z\n,y\n2\n,y\n")
+    first = await ingest()
+    again = await ingest()
+
+    assert (first.counters.failed, again.counters.failed) == (6, 6)
+    assert await rows(db, LINES_OF_REJECTS) == [
+        (3, "ragged_row", 2),
+        (4, "no_identity", 2),
+        (5, "ragged_row", 2),
+        (7, "no_identity", 2),
+        (8, "ragged_row", 2),
+        (9, "no_identity", 2),
+    ]
+
+    path.write_text("id,n\n0,w\n1,x\n2\n,y\n2\n3,z\n,y\n2\n,y\n")
+    await ingest()
+    assert [line for line, _, _ in await rows(db, LINES_OF_REJECTS)] == [4, 5, 6, 8, 9, 10]
+
+
+async def test_rejects_of_which_only_the_end_differs_are_each_kept(ingest, path, db):
+    wide = "x" * 1_100_000
+    path.write_text(f"id,n\n1,{wide}a\n2,y\n1,{wide}b\n")
+    report = await ingest()
+
+    assert (report.counters.failed, report.counters.inserted) == (2, 1)
+    assert await rows(db, LINES_OF_REJECTS) == [(2, "field_too_large", 1), (4, "field_too_large", 1)]
 
 
 async def test_a_reject_before_an_interruption_is_not_forgotten(ingest, path, db):
@@ -115,6 +178,15 @@ async def test_equal_rows_without_a_key_are_records_of_their_own_and_stay_so(ing
     assert ids == [ids[0], f"{ids[0]}-2", f"{ids[0]}-3", f"{ids[0]}-4"]
     path.write_text("n,m\ny,2\nx,1\nx,1\nx,1\nx,1\n")
     assert (await ingest()).counters == RunCounters(unchanged=5)
+
+
+async def test_a_guessed_encoding_stands_in_the_run(ingest, path, db):
+    path.write_bytes("id,n\n1,Müller aus Köln\n".encode("cp1252"))
+    await ingest()
+    assert await one(
+        db,
+        "SELECT n->>'code', n->'details'->>'encoding' FROM etl_run, jsonb_array_elements(metadata->'notices') n",
+    ) == ("encoding_guessed", "cp1252")
 
 
 async def test_an_empty_file_is_a_success_without_records(ingest, path):

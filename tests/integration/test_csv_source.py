@@ -223,6 +223,17 @@ async def test_what_was_found_out_is_logged(tmp_path: Path) -> None:
     assert (event["encoding"], event["encoding_from"], event["delimiter"]) == ("cp1252", "guess", ";")
 
 
+async def test_an_encoding_that_is_a_guess_is_told_once_for_each_file(tmp_path: Path) -> None:
+    for name, encoding in (("a", "cp1252"), ("b", "utf-8"), ("c", "cp1252")):
+        rows = "".join(f"{name}{number},Müller aus Köln\n" for number in range(150))
+        (tmp_path / f"{name}.csv").write_bytes(f"id,name\n{rows}".encode(encoding))
+    found = await pages(tmp_path / "*.csv")
+    told = [(notice.code, notice.details["file"][-5:]) for page in found for notice in page.notices]
+    assert told == [("encoding_guessed", "a.csv"), ("encoding_guessed", "c.csv")]
+    declared = await pages(tmp_path / "[ac].csv", encoding="cp1252")
+    assert not any(page.notices for page in declared)
+
+
 async def test_bytes_that_turn_up_beyond_the_sample_are_rejects(tmp_path: Path) -> None:
     path = numbers(tmp_path / "a.csv", 100_000)
     with path.open("ab") as file:
@@ -259,6 +270,7 @@ async def test_a_line_longer_than_any_record_is_one_reject(tmp_path: Path) -> No
         (None, {}, PermanentSourceError, "no such file"),
         (b"id,\xff\n1,2\n", {"encoding": "utf-8"}, UnexpectedContent, "header cannot be read: byte 3"),
         (b'id,"name\n1,2\n', {}, UnexpectedContent, "header cannot be read: a quote is opened"),
+        (b"a+2AA-,b\n1,2\n", {"encoding": "utf-7"}, UnexpectedContent, "header cannot be read: utf-7 gives"),
         (bytes(range(256)) * 8, {}, UnexpectedContent, "encoding cannot be told"),
         (gzip.compress(b"id\n1\n", mtime=0)[:-3], {}, TruncatedContent, "ends too early"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_kit import LEASE_SECONDS, MemorySource, api_declaration, ingest, job, one, rows, writer
 from kasparro.core.errors import RecordRefused
@@ -56,6 +57,24 @@ async def test_a_trigger_that_refuses_records_costs_those_and_no_others(
         assert {row[1:] for row in found} == {("refused_by_database", "we do not take this")}
         stored = await rows(db, "SELECT source_id::int FROM normalized_data ORDER BY 1")
         assert [row[0] for row in stored] == sorted(set(range(40)) - set(poisoned))
+
+
+@pytest.mark.parametrize("failure", ["serialization_failure", "deadlock_detected"])
+async def test_a_transaction_that_got_in_anothers_way_is_tried_again_as_a_whole(database_url, failure):
+    async with writer(database_url) as db:
+        await execute(
+            db,
+            "CREATE SEQUENCE attempts",
+            "CREATE FUNCTION in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF nextval('attempts') < 3 THEN RAISE EXCEPTION 'again' USING ERRCODE = '{failure}'; END IF;"
+            " RETURN NULL; END $$",
+            "CREATE TRIGGER in_the_way AFTER INSERT ON normalized_data FOR EACH STATEMENT EXECUTE FUNCTION in_the_way()",
+        )
+        with capture_logs() as logs:
+            report = await ingest(db, MemorySource([records()]), api_declaration(map={"title": "name"}))
+        assert report.counters == RunCounters(inserted=40)
+        assert await one(db, "SELECT last_value FROM attempts") == 3
+        assert [entry["event"] for entry in logs if "wait_s" in entry] == ["database.conflict"] * 2
 
 
 async def test_a_constraint_of_an_operator_costs_only_the_records_that_break_it(database_url):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from kasparro.core.etl_config import SourceDeclaration
+from kasparro.ingestion.alike import AlikeRejects
 from kasparro.ingestion.batching import Haul
 from kasparro.ingestion.drift.watch import DriftWatch, Watched
 from kasparro.ingestion.identity import Identify, identifier
@@ -31,7 +32,10 @@ from kasparro.schemas.ingest import (
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A source's declaration, compiled. `version` is None where records have none; `watch` follows one attempt of a run."""
+    """A source's declaration, compiled.
+
+    `version` is None where records have none; `watch` and `alike` follow one attempt of a run.
+    """
 
     identify: Identify
     normalise: Normalise
@@ -39,6 +43,7 @@ class Recipe:
     watch: DriftWatch
     match: Match
     version: ReadVersion | None = None
+    alike: AlikeRejects = field(default_factory=AlikeRejects)
 
     @classmethod
     def of(cls, declaration: SourceDeclaration) -> Recipe:
@@ -53,7 +58,7 @@ class Recipe:
         """The same for an attempt that begins with the accepted *shape* as it is stored."""
         watch = self.watch.resumed(shape)
         normalise = _rejecting(self.normalise, watch.departure) if watch.rejects else self.normalise
-        return replace(self, watch=watch, normalise=normalise)
+        return replace(self, watch=watch, normalise=normalise, alike=AlikeRejects())
 
     def without(self, refused: Mapping[str, str]) -> Self:
         """The same, rejecting the records the database has *refused*, for its reasons."""
@@ -109,11 +114,12 @@ def identify(recipe: Recipe, haul: Haul) -> Identified:
     met: set[tuple[str, ...]] = set()
     outcomes = recipe.identify(haul.records, met.add)
     keyed = [one for one in outcomes if isinstance(one, Keyed)]
-    rejects = [one for one in outcomes if isinstance(one, Reject)]
+    unnamed = [one for one in outcomes if isinstance(one, Reject)]
+    rejects = recipe.alike.numbered([*haul.rejects, *unnamed])
     keys = frozenset([one.external_id for one in keyed])
     records = keyed if len(keys) == len(keyed) else _latest(keyed, recipe.version)
     watched = recipe.watch.look(haul.records, met, complete=haul.complete)
-    return Identified(records, keys, [*haul.rejects, *rejects], len(keyed) - len(records), watched)
+    return Identified(records, keys, rejects, len(keyed) - len(records), watched)
 
 
 def _latest(keyed: Sequence[Keyed], read: ReadVersion | None) -> list[Keyed]:

@@ -119,7 +119,10 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One bad record: kept with its payload, the field at fault where there is one, and the reason."""
+    """One bad record: kept with its payload, the field at fault where there is one, and the reason.
+
+    `repeat` is how many equal ones came before it, where content is all it is known by.
+    """
 
     payload: bytes
     origin: Origin
@@ -127,6 +130,7 @@ class Reject:
     message: str
     field: str | None = None
     external_id: str | None = None
+    repeat: int = 0
 
 
 class NoticeCode(StrEnum):
@@ -146,6 +150,7 @@ class NoticeCode(StrEnum):
     SCHEMA_DRIFT = "schema_drift"
     DELETIONS_WITHHELD = "deletions_withheld"
     ENTITY_CONFLICT = "entity_conflict"
+    ENCODING_GUESSED = "encoding_guessed"
 
 
 @dataclass(frozen=True, slots=True)

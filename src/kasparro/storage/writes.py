@@ -257,10 +257,11 @@ async def quarantine(
 
 
 def fingerprint(reject: Reject) -> bytes:
-    """What makes two rejects the same: the record's identity, or its content where it has none."""
+    """What makes two rejects the same: the record's identity; where it has none, its content and its number among equal ones."""
     if reject.external_id is not None:
         return blake2b(reject.external_id.encode(), digest_size=16, person=b"identity").digest()
-    return blake2b(reject.payload, digest_size=16, person=b"payload").digest()
+    number = b"%d" % reject.repeat if reject.repeat else b""
+    return blake2b(reject.payload, digest_size=16, person=b"payload", salt=number).digest()
 
 
 async def resolve_rejects(connection: Connection, source: SourceName, landed: Sequence[Landed]) -> None:

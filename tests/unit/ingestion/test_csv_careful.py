@@ -81,6 +81,12 @@ def test_an_escaped_line_end_belongs_to_its_cell() -> None:
     assert second.lines == 1
 
 
+def test_the_last_line_of_a_file_needs_no_end_behind_an_escaped_one() -> None:
+    (row,) = rows(b"1,a\\\nb", LineEnds(UTF8), escapechar="\\")
+    assert isinstance(row, Row)
+    assert (row.cells, row.end, row.lines) == (["1", "a\nb"], 6, 2)
+
+
 def test_lines_whose_ends_are_escaped_are_looked_at_in_linear_time() -> None:
     ends = CountedEnds(UTF8)
     found = rows(b'"open\n' + b"a\\\n" * 2000, ends, escapechar="\\")

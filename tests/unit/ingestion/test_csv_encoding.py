@@ -89,7 +89,9 @@ def test_a_byte_order_mark_that_contradicts_the_declaration_is_refused() -> None
         declared_encoding("latin-1", codecs.BOM_UTF8 + b"a", "f")
 
 
-@pytest.mark.parametrize("name", ["base64", "rot13", "no-such", "idna", "punycode"])
+@pytest.mark.parametrize(
+    "name", ["base64", "rot13", "no-such", "idna", "punycode", "iso2022_kr", "unicode_escape"]
+)
 def test_what_is_no_encoding_of_text_files_is_refused(name: str) -> None:
     with pytest.raises(PermanentSourceError, match="not an encoding"):
         declared_encoding(name, b"", "f")

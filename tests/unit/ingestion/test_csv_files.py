@@ -25,6 +25,7 @@ from kasparro.core.errors import (
 from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.locations import Location, open_file
 from kasparro.ingestion.files.local import LocalPath
+from kasparro.ingestion.files.special import OPEN_FLAGS, checked
 from kasparro.ingestion.files.unpacking import Limits
 
 CONTENT = b"id,name\n" + b"".join(
@@ -53,6 +54,7 @@ def content(path: Path) -> bytes:
         ("a.bz2", bz2.compress),
         ("a.xz", lzma.compress),
         ("gzip-by-content.csv", gzip.compress),
+        ("empty-first.csv", lambda data: bz2.compress(b"") + bz2.compress(data)),
         ("two-members.gz", lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:])),
     ],
 )
@@ -127,6 +129,16 @@ def test_what_is_no_regular_file_is_refused_without_waiting(
         ]:
             with pytest.raises(PathRefused, match=what):
                 opened(path)
+
+
+def test_what_turns_out_to_be_no_file_once_it_is_open_is_refused_and_closed(tmp_path: Path) -> None:
+    """It may have been swapped since it was looked at."""
+    os.mkfifo(tmp_path / "a.csv")
+    handle = os.open(tmp_path / "a.csv", OPEN_FLAGS)
+    with pytest.raises(PathRefused, match="named pipe"):
+        checked(handle, "a.csv")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "file/below"])

@@ -33,5 +33,10 @@ def test_no_two_columns_share_a_name_and_first_names_stay(received: list[str]) -
             assert names[position] == name
 
 
+def test_one_name_in_every_column_does_not_take_for_ever() -> None:
+    names = distinct(["a", "a_3"] * 100_000)
+    assert (names[:4], len(set(names))) == (("a", "a_3", "a_2", "a_3_2"), 200_000)
+
+
 def test_columns_without_a_header_are_numbered_from_one() -> None:
     assert numbered(3) == ("column_1", "column_2", "column_3")

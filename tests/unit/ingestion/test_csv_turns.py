@@ -81,15 +81,14 @@ class Store:
         """Read and keep; return how many records came and how many were left alone."""
         again = self.complete and self.rejected
         after = None if again else self.cursor
-        if after is None or self.complete:
-            self.rejected = False
+        anew = after is None or self.complete
         came = left = 0
         for page in islice(pages(self.declaration, after, page_size), pages_until_killed):
             self.records |= {identity(record): record.payload for record in page.records}
             came, left = came + len(page.records), left + page.unchanged
             self.cursor = json.loads(json.dumps(page.cursor))
             self.complete = page.last
-            self.rejected = self.rejected or bool(page.rejects)
+            self.rejected, anew = (self.rejected and not anew) or bool(page.rejects), False
         return came, left
 
 
@@ -144,6 +143,15 @@ CHANGES = st.lists(
         ("b.csv", "cut", b"", None),
         ("a.csv", "append", b"1,a\n", None),
         ("b.csv", "append", b"1,a\n", 0),
+    ],
+    b"id,n\n",
+    1,
+)
+@example(
+    [
+        ("a.csv", "append", b'"1,a\n2,a', None),
+        ("a.csv", "append", b"", 0),
+        ("a.csv", "append", b'"', None),
     ],
     b"id,n\n",
     1,
@@ -318,6 +326,20 @@ def test_a_pass_that_went_on_under_another_map_does_not_pass_for_one_under_it(tm
     rest = read(other, first.cursor, 1)
     assert len(rows(rest)) == 2
     assert len(rows(read(other, rest[-1].cursor))) == 3
+
+
+def test_files_that_have_to_be_read_after_all_are_counted_once(tmp_path: Path) -> None:
+    """What is gone from the last file may stand in those before it, which were found to be as they were."""
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_bytes(
+            b"id,n\n" + b"".join(b"%d,%b\n" % (n, name.encode()) for n in range(3))
+        )
+    declaration = source(tmp_path)
+    first = read(declaration)
+    (tmp_path / "c.csv").write_bytes(b"id,n\n0,c\n")
+    again = read(declaration, first[-1].cursor)
+    assert (len(rows(again)), unchanged(again)) == (7, 0)
+    assert unchanged(read(declaration, again[-1].cursor)) == 7
 
 
 def test_a_file_that_is_gone_is_forgotten(tmp_path: Path) -> None:

@@ -170,7 +170,11 @@ class _Lines:
             raise StopIteration
         self.before, self.at = self.at, self._ends.after(self.run, self.at)
         self.count += 1
-        line = self.run[self.before : self.at]
+        text = self._text(self.run[self.before : self.at])
+        # The last line of a file may have no end, and behind an escaped line end the reader does not take that for one.
+        return text if text.endswith(("\n", "\r")) else text + "\n"
+
+    def _text(self, line: bytes) -> str:
         try:
             return self._decode(line)[0]
         except UnicodeDecodeError as error:

@@ -27,7 +27,8 @@ _BOMS: Final = (  # UTF-32 first: its little-endian mark begins with that of UTF
 )
 _UNMARKED: Final = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
 _STATEFUL: Final = ("iso2022", "hz", "utf-7", "unicode-escape", "raw-unicode-escape")
-_NOT_FOR_FILES: Final = frozenset({"idna", "punycode", "undefined"})
+_NOT_FOR_FILES: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "iso2022-kr"})
+"""The last one says at the beginning of a file what its bytes mean: a line of it alone would be read as something else."""
 _FEW: Final = 64
 _FEW_PAIRS: Final = 8
 _SLACK: Final = 0.04
@@ -107,7 +108,7 @@ def _known_codec(name: str, place: str) -> str:
         codec = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise _no_encoding(name, place) from error
-    if codec in _NOT_FOR_FILES:
+    if codec.replace("_", "-") in _NOT_FOR_FILES:
         raise _no_encoding(name, place)
     return codec
 

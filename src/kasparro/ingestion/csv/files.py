@@ -31,6 +31,7 @@ _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", Compression.ZSTD),
     (b"PK\x03\x04", Compression.ZIP),
     *((b"BZh%d1AY&SY" % level, Compression.BZIP2) for level in range(1, 10)),
+    *((b"BZh%d\x17rE8P\x90" % level, Compression.BZIP2) for level in range(1, 10)),  # nothing, compressed
 )
 _TAR: Final = (257, b"ustar")
 

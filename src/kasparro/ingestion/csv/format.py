@@ -144,9 +144,19 @@ def _with_first_row(declaration: Declared, found: FileFormat, buffer: LineBuffer
     if row is None:
         return found
     if declaration.header is True:
+        _refuse_surrogates(row.cells, found.encoding, place, line)
         offset, line = found.data_offset + row.end, line + row.lines
         return replace(found, header=distinct(row.cells), data_offset=offset, data_line=line)
     return replace(found, header=numbered(len(row.cells)))
+
+
+def _refuse_surrogates(names: list[str], encoding: Encoding, place: str, line: int) -> None:
+    """A few codecs make halves of characters; in a record they cost that record, in a name they would be in all."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError as error:
+        why = f"{encoding.name} gives a character that is none: {error.reason}"
+        raise _no_header(place, line, why) from error
 
 
 def _first_row(found: FileFormat, buffer: LineBuffer, place: str, *, strict: bool) -> tuple[Row | None, int]:

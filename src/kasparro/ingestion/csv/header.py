@@ -21,18 +21,21 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """
     taken = set(filter(None, names))
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     result = []
     for number, name in enumerate(names, 1):
         wanted = name or f"column_{number}"
-        own = wanted if (name and name not in seen) or wanted not in taken else _free(wanted, taken)
+        own = wanted if (name and name not in seen) or wanted not in taken else _free(wanted, taken, numbers)
         seen.add(own)
         taken.add(own)
         result.append(own)
     return tuple(result)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    number = 2
+def _free(name: str, taken: set[str], numbers: dict[str, int]) -> str:
+    """The next free name; *numbers* remembers how far the search came, or a name in every column would take for ever."""
+    number = numbers.get(name, 2)
     while f"{name}_{number}" in taken:
         number += 1
+    numbers[name] = number + 1
     return f"{name}_{number}"

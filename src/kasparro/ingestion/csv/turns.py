@@ -17,10 +17,10 @@ from kasparro.ingestion.csv.dialect import NO_DELIMITER
 from kasparro.ingestion.csv.files import SourceFile
 from kasparro.ingestion.csv.format import FileFormat, read_format
 from kasparro.ingestion.csv.locations import Location, find, open_file
-from kasparro.ingestion.csv.progress import FileState, Place, progress, stamp
+from kasparro.ingestion.csv.progress import FileState, progress, stamp
 from kasparro.ingestion.csv.reading import FileReading
 from kasparro.ingestion.csv.resuming import Kept, kept
-from kasparro.schemas.ingest import Cursor, Page
+from kasparro.schemas.ingest import Cursor, Notice, NoticeCode, Page
 
 _NOTHING: Final[tuple[()]] = ()
 
@@ -44,6 +44,9 @@ class CsvReading:
         self._name = ""
         self._total: int | None = None
         self._changed = False
+        self._notices: tuple[Notice, ...] = ()
+        self._kept = Page(_NOTHING, None)
+        """What was left alone and is not told yet: as long as nothing is read, all may have to be read after all."""
 
     def next_page(self) -> Page:
         """Return the next page. Raises the `SourceError` family only."""
@@ -54,10 +57,17 @@ class CsvReading:
             elif self._waiting:
                 page = self._begin(self._waiting.popleft())
             else:
-                page = Page(_NOTHING, None)
+                page = Page(_NOTHING, None, total_size=self._total)
+        page = self._with_what_was_kept(page)
         if self._file is None and not self._waiting:
             return replace(page, cursor=self._progress.cursor(complete=True), last=True)
         return replace(page, cursor=self._progress.cursor())
+
+    def _with_what_was_kept(self, page: Page) -> Page:
+        kept, notices = self._kept, self._notices
+        self._kept, self._notices = Page(_NOTHING, None), ()
+        together = kept.unchanged + page.unchanged
+        return replace(page, unchanged=together, size=kept.size + page.size, notices=notices)
 
     def interrupt(self) -> None:
         """End soon what another thread is doing in `next_page`, which may be the verifying of a large file."""
@@ -94,21 +104,24 @@ class CsvReading:
             return None
         stands = kept(file, state)
         if stands is not None and stands.whole:
-            return self._keep(file, state, stands, counted=counted)
+            self._keep(file, state, stands, counted=counted)
+            return None
         return self._read(file, state, stands, counted=counted)
 
     def _is_done(self, state: FileState, file: SourceFile) -> bool:
         """Say whether this pass is through with the file, and the file system says that it has not changed since."""
         return self._name in self._progress.done and state.stamp == stamp(file.fingerprint)
 
-    def _keep(self, file: SourceFile, state: FileState, stands: Kept, *, counted: bool) -> Page:
+    def _keep(self, file: SourceFile, state: FileState, stands: Kept, *, counted: bool) -> None:
         """Leave a file alone that is what it was."""
         file.check_unchanged()
         now = FileState(stamp(file.fingerprint), state.form, state.places)
         self._progress = self._progress.past(self._name, now)
         log.info("csv.unchanged", source=self._declaration.name, file=self._name, bytes=stands.place.offset)
         self.close()
-        return self._verified(stands.place, counted=counted)
+        records = 0 if counted else stands.place.records
+        unchanged, size = self._kept.unchanged + records, self._kept.size + stands.place.offset
+        self._kept = Page(_NOTHING, None, unchanged=unchanged, size=size)
 
     def _read(
         self, file: SourceFile, state: FileState | None, stands: Kept | None, *, counted: bool
@@ -130,12 +143,15 @@ class CsvReading:
         if state is None or stands is None or counted or not stands.place.records:
             return None
         self._progress = self._progress.at(self._name, FileState(state.stamp, state.form, (stands.place,)))
-        return self._verified(stands.place, counted=False)
+        return Page(
+            _NOTHING, None, size=stands.place.offset, total_size=self._total, unchanged=stands.place.records
+        )
 
     def _start_over(self) -> None:
         """Have all files read again: what is gone from this one may stand in one before it, which then counts."""
         self.close()
         self._changed = True
+        self._kept = Page(_NOTHING, None)
         self._waiting = deque(self._locations)
         self._progress = replace(self._progress, done={}, before={}, current=None)
 
@@ -144,11 +160,9 @@ class CsvReading:
         self._changed = True
         self._progress = replace(self._progress, before={})
 
-    def _verified(self, place: Place, *, counted: bool) -> Page:
-        records = 0 if counted else place.records
-        return Page(_NOTHING, None, size=place.offset, total_size=self._total, unchanged=records)
-
     def _tell(self, found: FileFormat, offset: int) -> None:
+        if found.encoding.how == "guess":
+            self._notices += (_guessed(self._name, found.encoding.name),)
         log.info(
             "csv.opened",
             source=self._declaration.name,
@@ -159,3 +173,8 @@ class CsvReading:
             columns=len(found.header),
             offset=offset,
         )
+
+
+def _guessed(file: str, encoding: str) -> Notice:
+    message = f"{file} is read as {encoding}, which is a guess: where it is wrong, so are letters, and nothing else shows it"
+    return Notice(NoticeCode.ENCODING_GUESSED, message, {"file": file, "encoding": encoding})
