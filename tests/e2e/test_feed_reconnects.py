@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 import httptools
-import psycopg
 import pytest
 
 from cli_process import CSV, PATIENCE, Kasparro
-from ingest_kit import MemorySource, api_declaration, ingest, writer
+from ingest_kit import MemorySource, api_declaration, ingest, rows, writer
 from kasparro.core.database import Database
 from kasparro.schemas.changes import Place
 from kasparro.schemas.ingest import RunStatus
@@ -34,9 +34,16 @@ pytestmark = pytest.mark.anyio
 RECONNECTS = int(os.environ.get("KASPARRO_FEED_RECONNECTS", "1000"))
 SEED = int(os.environ.get("KASPARRO_FEED_SEED", "1"))
 SOURCES = [f"source_{letter}" for letter in "abcdefgh"]
-KEYS = range(60)
-FOLLOWED = ["", "", "title=same", "source=source_c"]
+KEYS = range(30)
+FOLLOWED = ["", "", "", "", "title=same", "source=source_c"]
 """What each follower asks for."""
+ANEW = 0.02
+"""How often a follower begins from nothing."""
+CHECKED = 0.3
+"""How often a copy is held against the dataset while that goes on."""
+
+Records = dict[tuple[str, str], tuple[int, str]]
+"""Version and title by source and key."""
 
 
 @pytest.fixture
@@ -60,11 +67,14 @@ class Copy:
     """What one follower has been told: it knows every rule of the feed, and objects to what breaks one."""
 
     asked: str
-    records: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    records: Records = field(default_factory=dict)
     seen: set[tuple[str, int, int]] = field(default_factory=set)
     places: dict[str, Place] = field(default_factory=dict)
     last_id: str | None = None
     deleted: int = 0
+
+    def begin_anew(self) -> None:
+        self.records, self.seen, self.places, self.last_id = {}, set(), {}, None
 
     def take(self, block: str) -> None:
         """One event, or an id alone."""
@@ -151,40 +161,66 @@ class Cuts:
     within: int = 0
 
 
-async def follow(port: int, copy: Copy, cuts: Cuts, chance: random.Random) -> None:
+async def follow(port: int, db: Database, copy: Copy, cuts: Cuts, chance: random.Random) -> None:
     while cuts.left > 0:
         cuts.left -= 1
+        if chance.random() < ANEW:
+            copy.begin_anew()
         connection = Connection(copy)
-        most = chance.randint(*chance.choice([(1, 700), (300, 3000), (1000, 8000)]))
+        most = chance.randint(*chance.choice([(1, 1_500), (500, 8_000), (4_000, 24_000)]))
         await connection.follow(port, most, lambda: False)
         cuts.within += bool(connection.body)
+        if chance.random() < CHECKED:
+            check(copy, *await dataset(db))
 
 
 async def write(db: Database, name: str, over: asyncio.Event) -> None:
     """Fetches of a few batches: what they show is inserted or changed, what they do not show is deleted."""
     chance = random.Random(f"{SEED} {name}")
-    declaration = api_declaration(name, snapshot=True)
     turn = 0
     while not over.is_set():
         turn += 1
         shown = chance.sample(KEYS, chance.randint(len(KEYS) * 2 // 3, len(KEYS)))
-        records = [{"id": key, "title": chance.choice(["same", "same", str(turn)])} for key in shown]
-        pages = [records[at : at + 11] for at in range(0, len(records), 11)]
-        report = await ingest(db, MemorySource(pages), declaration, batch=11)
-        assert report.status is RunStatus.SUCCESS
+        await fetch(
+            db, name, [{"id": key, "title": chance.choice(["same", "same", str(turn)])} for key in shown]
+        )
 
 
-def dataset(url: str) -> tuple[dict[str, int], dict[tuple[str, str], tuple[int, str]]]:
-    """The version of each source, and the records."""
-    with psycopg.connect(url) as connection:
-        heads = dict(connection.execute("SELECT source, version FROM etl_checkpoint").fetchall())
-        rows = connection.execute("SELECT source, source_id, version, data ->> 'title' FROM normalized_data")
-        return heads, {(source, key): (version, title) for source, key, version, title in rows}
+async def fetch(db: Database, name: str, records: list[dict[str, Any]]) -> None:
+    pages = [records[at : at + 7] for at in range(0, len(records), 7)]
+    report = await ingest(db, MemorySource(pages), api_declaration(name, snapshot=True), batch=7)
+    assert report.status is RunStatus.SUCCESS
 
 
-def wanted(
-    copy: Copy, records: dict[tuple[str, str], tuple[int, str]]
-) -> dict[tuple[str, str], tuple[int, str]]:
+async def dataset(db: Database) -> tuple[Records, dict[tuple[str, str], int]]:
+    """The records, and the version at which each changed last or left."""
+    found = await rows(
+        db,
+        "SELECT source, source_id, version, data ->> 'title', false FROM normalized_data UNION ALL "
+        "SELECT source, source_id, version, NULL, true FROM tombstone",
+    )
+    moved: dict[tuple[str, str], int] = {}
+    for source, key, version, _, _ in found:
+        moved[source, key] = max(version, moved.get((source, key), 0))
+    return {(one[0], one[1]): (one[2], one[3]) for one in found if not one[4]}, moved
+
+
+def check(copy: Copy, records: Records, moved: dict[tuple[str, str], int]) -> None:
+    """Of each source that is told up to a version, the copy has what did not change since; what else it has did."""
+    for source, place in copy.places.items():
+        if place.walking or place.id is not None:
+            continue
+        own = {key: record for key, record in copy.records.items() if key[0] == source}
+        settled = {
+            key: record
+            for key, record in wanted(copy, records).items()
+            if key[0] == source and record[0] <= place.version
+        }
+        assert settled.items() <= own.items(), "lost"
+        assert all(moved[key] > place.version for key in own.keys() - settled.keys()), "not told that it left"
+
+
+def wanted(copy: Copy, records: Records) -> Records:
     name, _, value = copy.asked.partition("=")
     if name == "source":
         return {key: record for key, record in records.items() if key[0] == value}
@@ -197,19 +233,23 @@ async def test_no_cut_loses_or_doubles_an_event_while_eight_write(port, database
     copies = [Copy(asked) for asked in FOLLOWED]
     cuts, over = Cuts(RECONNECTS), asyncio.Event()
     async with writer(database_url) as one, writer(database_url) as other:
-        writing = [
-            asyncio.create_task(write([one, other][n % 2], name, over)) for n, name in enumerate(SOURCES)
-        ]
-        following = [follow(port, copy, cuts, random.Random(f"{SEED} {n}")) for n, copy in enumerate(copies)]
-        await asyncio.gather(*following)
-        over.set()
-        await asyncio.gather(*writing)
+        for name in SOURCES:
+            await fetch(one, name, [{"id": key, "title": "same"} for key in KEYS])
+        async with asyncio.TaskGroup() as writing:
+            for number, name in enumerate(SOURCES):
+                writing.create_task(write([one, other][number % 2], name, over))
+            chances = [random.Random(f"{SEED} {number}") for number in range(len(copies))]
+            await asyncio.gather(
+                *(follow(port, one, copy, cuts, chance) for copy, chance in zip(copies, chances, strict=True))
+            )
+            over.set()
 
-    heads, records = dataset(database_url)
+        heads = dict(await rows(one, "SELECT source, version FROM etl_checkpoint"))
+        records, _ = await dataset(one)
     for copy in copies:
         async with asyncio.timeout(PATIENCE):
             await Connection(copy).follow(port, float("inf"), partial(copy.is_at, heads))
         assert copy.records == wanted(copy, records)
-        assert copy.deleted > 0
+    assert sum(copy.deleted for copy in copies) > 0
     assert cuts.within > RECONNECTS / 4
     assert min(heads.values()) > 10
