@@ -16,7 +16,7 @@ from kasparro.api.records import record_bytes
 from kasparro.core.errors import StorageError
 from kasparro.schemas.changes import Change, Changed, ChangeOp, FeedPosition
 from kasparro.schemas.query import RecordQuery
-from kasparro.services.feed_cursor import write_position
+from kasparro.services.feed_cursor import texts_behind, write_position
 from kasparro.storage.dataset import DatasetRow
 
 log = structlog.get_logger(__name__)
@@ -59,26 +59,28 @@ def changes_bytes(exchange: Exchange, query: RecordQuery, changed: Changed) -> b
 
 def opening_bytes(query: RecordQuery, position: FeedPosition) -> bytes:
     """What a stream begins with: a client that hears no more than this goes on at the same place."""
-    return f"retry: {RETRY_MILLISECONDS}\n".encode() + _id(query, position) + b"\n"
+    return f"retry: {RETRY_MILLISECONDS}\n".encode() + _id(write_position(query, position))
 
 
 def event_bytes(query: RecordQuery, changed: Changed) -> bytes:
     """The changes as events, the id of each the position behind it; an id alone says that others, untold, were passed."""
-    position = told = changed.before
-    parts = []
-    for change in changed.changes:
-        position = position.moved(change.source, change.place)
+    parts: list[bytes] = []
+    told = ""
+    for change, position in zip(
+        changed.changes, texts_behind(query, changed.before, changed.changes), strict=True
+    ):
         text = _text(change)
         if text is not None:
             told = position
-            parts.append(_id(query, position) + f"event: {change.op.value}\ndata: ".encode() + text + b"\n\n")
-    if told != changed.after:
-        parts.append(_id(query, changed.after) + b"\n")
+            parts += (f"id: {position}\nevent: {change.op.value}\ndata: ".encode(), text, b"\n\n")
+    after = write_position(query, changed.after)
+    if after != (told or write_position(query, changed.before)):
+        parts.append(_id(after))
     return b"".join(parts)
 
 
-def _id(query: RecordQuery, position: FeedPosition) -> bytes:
-    return f"id: {write_position(query, position)}\n".encode()
+def _id(position: str) -> bytes:
+    return f"id: {position}\n\n".encode()
 
 
 def _text(change: Change) -> bytes | None:

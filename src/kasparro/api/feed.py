@@ -2,8 +2,9 @@
 
     NOTIFY -> Feed -> Channel (one for each query: reads the head) -> Subscription (a bounded buffer) -> stream
 
-A stream that is behind reads by itself until it has caught up, then takes what its channel reads. In between it holds nothing of
-the database. `api.routes.changes` opens streams; `api.main` makes the feed and closes it.
+A stream that is behind asks for pages (`feed_pages`) until it has caught up, then takes what its channel reads. In between it
+holds nothing of the database. Streams that have something to send do so one after the other, and between two of them everything
+else that waits in this process has its turn. `api.routes.changes` opens streams; `api.main` makes the feed and closes it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf
 from typing import Final
 
 import structlog
 
-from kasparro.api.change_events import HEARTBEAT, event_bytes, opening_bytes
+from kasparro.api.change_events import HEARTBEAT, opening_bytes
+from kasparro.api.feed_pages import BATCH, Batch, Pages, asked_by
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import StorageError
 from kasparro.schemas.changes import Changed, ChangeOp, FeedPosition, Place
@@ -28,12 +29,10 @@ from kasparro.storage.dataset_notices import listen
 
 log = structlog.get_logger(__name__)
 
-BATCH: Final = 100
-"""Changes that are read at once."""
 MOST_PENDING: Final = 32
 """Batches that wait for one client."""
 READERS: Final = 4
-"""Connections that the feed uses at a time."""
+"""Connections that read the heads at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +44,44 @@ class FeedTiming:
     """How often the database is asked while nobody tells: the listener's connection is lost."""
     lifetime: float = 900.0
     """A stream ends then, and its client, going on with another, shows its key again."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What was read, by a channel for all its streams or by one for itself; and the same as events, made once."""
-
-    query: RecordQuery
-    changed: Changed
-
-    @cached_property
-    def events(self) -> bytes:
-        return event_bytes(self.query, self.changed)
+    patience: float = 10.0
+    """Who has fallen behind and takes nothing for so long is disconnected."""
 
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """What a channel has for one stream, whose task is cancelled when it does not take it fast enough."""
+    """What a channel has for one stream. When that is too much for its buffer, it has fallen behind, and asks for pages."""
 
     task: asyncio.Task[None] | None
+    """Cancelled when it takes nothing for too long."""
     pending: deque[Batch] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    behind_since: float | None = None
 
-    def offer(self, batch: Batch) -> bool:
-        """Say whether there was room for it."""
-        if len(self.pending) < MOST_PENDING:
+    def offer(self, batch: Batch, patience: float) -> bool:
+        """Say whether it takes what it is offered, or may still find the time to."""
+        if self.behind_since is None and len(self.pending) < MOST_PENDING:
             self.pending.append(batch)
             self.arrived.set()
             return True
-        log.warning("feed.slow_consumer_dropped", pending=len(self.pending))
-        self.pending.clear()
+        if self.behind_since is None:
+            self.fall_behind()
+        if self.behind_since is not None and monotonic() - self.behind_since < patience:
+            return True
+        log.warning("feed.slow_consumer_dropped", seconds=patience)
         if self.task is not None:
             self.task.cancel()
         return False
+
+    def fall_behind(self) -> None:
+        self.behind_since = monotonic()
+        self.pending.clear()
+        self.arrived.set()
+
+    def caught_up(self) -> bool:
+        """Whether nothing was left out since this was asked last."""
+        behind, self.behind_since = self.behind_since, None
+        return behind is None
 
 
 class Channel:
@@ -87,8 +91,8 @@ class Channel:
         self.query = query
         self.subscriptions: set[Subscription] = set()
         self.woken = asyncio.Event()
+        self.position = position
         self._feed = feed
-        self._position = position
         self._task = asyncio.create_task(self._run(), name="channel of the feed")
 
     async def close(self) -> None:
@@ -110,13 +114,14 @@ class Channel:
         more = True
         while more:
             self.woken.clear()
-            changed = await self._feed.read(self.query, self._position)
+            changed = await self._feed.read(self.query, self.position)
             if changed.before != changed.after:
                 self._hand_out(Batch(self.query, changed))
-            self._position, more = changed.after, changed.more
+            self.position, more = changed.after, changed.more
 
     def _hand_out(self, batch: Batch) -> None:
-        self.subscriptions -= {one for one in self.subscriptions if not one.offer(batch)}
+        patience = self._feed.timing.patience
+        self.subscriptions -= {one for one in self.subscriptions if not one.offer(batch, patience)}
 
 
 class Feed:
@@ -126,8 +131,10 @@ class Feed:
         self.timing = timing or FeedTiming()
         self._changes = changes
         self._url = url
+        self._pages = Pages(changes)
+        self._turns = asyncio.Lock()
         self._readers = asyncio.Semaphore(READERS)
-        self._channels: dict[tuple[RecordQuery, bool], Channel] = {}
+        self._channels: dict[tuple[str, bool], Channel] = {}
         self._listener: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -136,7 +143,15 @@ class Feed:
         """Whether streams end because the server does."""
         return self._ended
 
+    async def begin(self, query: RecordQuery, position: FeedPosition | None) -> Changed:
+        """What a stream from *position*, or from now on, has at first: nothing, as long as the database answers at all."""
+        async with self._readers:
+            now = await self._changes.now(query)
+        begins = now if position is None else position
+        return Changed(begins, (), begins, more=position is not None)
+
     async def read(self, query: RecordQuery, position: FeedPosition) -> Changed:
+        """What there is behind *position* at this moment."""
         async with self._readers:
             return await self._changes.read(query, position, BATCH)
 
@@ -161,15 +176,22 @@ class Feed:
         *reader* is the task to cancel when it takes too little; left out: the one that asks first.
         """
         ends = monotonic() + lifetime
-        position = first.before
-        async for changed in self._up_to_head(query, first):
-            yield Batch(query, changed)
-            position = changed.after
+        position = first.after
+        if first.before != position:
+            yield Batch(query, first)
+        if first.more:
+            async for part in self._to_head(query, position, ends):
+                position = part.changed.after if part else position
+                await self._turn()
+                yield part
+        if self._over(ends):
+            return
         channel = self._channel(query, position)
         subscription = Subscription(reader or asyncio.current_task())
         channel.subscriptions.add(subscription)
         try:
-            async for part in self._follow(query, position, subscription, ends):
+            async for part in self._follow(channel, position, subscription, ends):
+                await self._turn()
                 yield part
         finally:
             await self._leave(channel, subscription)
@@ -185,28 +207,53 @@ class Feed:
         self.end()
         for channel in list(self._channels.values()):
             await channel.close()
+        await self._pages.close()
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait((self._listener,))
 
-    async def _up_to_head(self, query: RecordQuery, changed: Changed) -> AsyncGenerator[Changed, None]:
-        """*changed*, and what there is behind it."""
-        yield changed
-        while changed.more and not self._ended:
-            changed = await self.read(query, changed.after)
-            yield changed
+    def _over(self, ends: float) -> bool:
+        return self._ended or monotonic() >= ends
+
+    async def _turn(self) -> None:
+        """Wait until this is the next to send something, and all else that is ready has run since the last."""
+        async with self._turns:
+            await asyncio.sleep(0)
+
+    async def _to_head(
+        self, query: RecordQuery, position: FeedPosition, ends: float
+    ) -> AsyncGenerator[Batch | None, None]:
+        """Page by page what there is behind *position*, at least one."""
+        more = True
+        while more:
+            with self._pages.behind(query, position) as reading:
+                while not reading.done():
+                    await asyncio.wait((reading,), timeout=self.timing.heartbeat)
+                    if not reading.done():
+                        yield None
+                batch = reading.result()
+            yield batch
+            position = batch.changed.after
+            more = batch.changed.more and not self._over(ends)
 
     async def _follow(
-        self, query: RecordQuery, position: FeedPosition, subscription: Subscription, ends: float
+        self, channel: Channel, position: FeedPosition, subscription: Subscription, ends: float
     ) -> AsyncGenerator[Batch | None, None]:
-        """What a channel hands out, behind *position*. The channel may be ahead of that, so first of all there is a look."""
-        look = True
-        while not self._ended and monotonic() < ends:
-            if look:
-                async for changed in self._up_to_head(query, await self.read(query, position)):
-                    position = changed.after
-                    yield Batch(query, changed)
-                look = False
+        """What *channel* hands out, behind *position*. Where the channel is somewhere else, there is a look first."""
+        query = channel.query
+        look = channel.position != position
+        while not self._over(ends):
+            if not subscription.caught_up():
+                async for part in self._to_head(query, position, ends):
+                    position = part.changed.after if part else position
+                    yield part
+                look = channel.position != position
+            elif look:
+                changed = await self.read(query, position)
+                position, look = changed.after, False
+                yield Batch(query, changed)
+                if changed.more:
+                    subscription.fall_behind()
             elif not subscription.pending:
                 if not await self._arrived(subscription, ends):
                     yield None
@@ -234,7 +281,7 @@ class Feed:
     def _channel(self, query: RecordQuery, position: FeedPosition) -> Channel:
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen(), name="listener of the feed")
-        key = (query, position.whole)
+        key = (asked_by(query), position.whole)
         if key not in self._channels:
             self._channels[key] = Channel(self, query, position)
         return self._channels[key]

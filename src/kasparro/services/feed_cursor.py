@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
 from kasparro.core.errors import InvalidCursor
-from kasparro.schemas.changes import FeedPosition, Place
+from kasparro.schemas.changes import Change, FeedPosition, Place
 from kasparro.schemas.query import INT64_MAX, RecordQuery
 
 VERSION: Final = b"f"
@@ -36,8 +39,45 @@ ENCODER: Final = msgspec.json.Encoder()
 
 def write_position(query: RecordQuery, position: FeedPosition) -> str:
     """The text of *position*, for followers with the filters of *query*."""
-    places = {name: (at.epoch, at.version, at.id, at.walking) for name, at in sorted(position.places.items())}
-    payload = ENCODER.encode(Content(query.fingerprint(), position.whole, places))
+    places = {name: _place_content(place) for name, place in sorted(position.places.items())}
+    return _text(ENCODER.encode(Content(query.fingerprint(), position.whole, places)))
+
+
+def texts_behind(query: RecordQuery, position: FeedPosition, changes: Sequence[Change]) -> Iterator[str]:
+    """The text of the position behind each of *changes*, the first of which is behind *position*.
+
+    The same as `write_position` for each; what those of one source have in common is written once.
+    """
+    for source, of_source in groupby(changes, key=attrgetter("source")):
+        around = _around(query, position, source)
+        for change in of_source:
+            if change.place is None:
+                yield write_position(query, position.moved(source, None))
+            else:
+                yield _text(ENCODER.encode(_place_content(change.place)).join(around))
+            last = change.place
+        position = position.moved(source, last)
+
+
+def _around(query: RecordQuery, position: FeedPosition, source: str) -> tuple[bytes, bytes]:
+    """What is written before and behind the place of *source*, wherever that is."""
+    before, behind = [], []
+    for name, place in sorted(position.places.items()):
+        written = ENCODER.encode({name: _place_content(place)})[1:-1]
+        if name < source:
+            before.append(written)
+        elif name > source:
+            behind.append(written)
+    begin = ENCODER.encode((query.fingerprint(), position.whole))[:-1] + b",{"
+    own = ENCODER.encode(source) + b":"
+    return begin + b",".join([*before, own]), b",".join([b"", *behind]) + b"}]"
+
+
+def _place_content(place: Place) -> PlaceContent:
+    return place.epoch, place.version, place.id, place.walking
+
+
+def _text(payload: bytes) -> str:
     return _encoded(VERSION + _checksum(payload) + payload)
 
 

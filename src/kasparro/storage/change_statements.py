@@ -37,23 +37,23 @@ def heads_statement(query: RecordQuery) -> Statement:
 
 
 def walk_bound_statement(source: str, place: Place, most: int) -> Statement:
-    """The id up to which a walk goes at once, *most* records further; none when there are fewer."""
+    """The id of the last of the *most* records that a walk looks at; none when there are fewer."""
     binder = Binder()
     text = f"""
-        SELECT n.id FROM normalized_data AS n
-        WHERE {only_source("n.source", binder.bind(source, "text"))} AND {_behind(source, place, binder)}
+        SELECT n.id FROM normalized_data AS n WHERE {_behind(source, place, binder)}
         ORDER BY n.source, n.id LIMIT 1 OFFSET {most - 1}
     """
     return Statement(text, binder.values)
 
 
-def walk_statement(query: RecordQuery, source: str, place: Place, bound: int | None, limit: int) -> Statement:
-    """Records as of the place's version. Those that changed since come later, with their change."""
+def walk_statement(query: RecordQuery, source: str, place: Place, most: int, limit: int) -> Statement:
+    """Of the next *most* records, those as of the place's version. What changed since comes later, with its change."""
     binder = Binder()
-    within = f"{_behind(source, place, binder)} AND n.version <= {binder.bind(place.version, 'bigint')}"
-    if bound is not None:
-        within += f" AND n.id <= {binder.bind(bound, 'bigint')}"
-    return _statement(query, source, within, "p.met", "p.source, p.id", limit, binder)
+    looked_at = f"""(
+        SELECT n.* FROM normalized_data AS n WHERE {_behind(source, place, binder)} ORDER BY n.source, n.id LIMIT {most}
+    )"""
+    as_of = f"n.version <= {binder.bind(place.version, 'bigint')}"
+    return _statement(query, looked_at, as_of, "p.met", "p.source, p.id", limit, binder)
 
 
 def window_statement(query: RecordQuery, source: str, place: Place, last: int, limit: int) -> Statement:
@@ -72,7 +72,9 @@ def window_statement(query: RecordQuery, source: str, place: Place, last: int, l
         return f"{row}.version >= {version} AND {row}.version <= {end} AND {behind}"
 
     told = "(p.met OR p.updated_at > p.created_at)"
-    stored = _statement(query, source, within("n", "n.id"), told, "p.version, p.id", limit, binder)
+    own = only_source("n.source", binder.bind(source, "text"))
+    changed = f"{own} AND {within('n', 'n.id')}"
+    stored = _statement(query, "normalized_data", changed, told, "p.version, p.id", limit, binder)
     most = binder.bind(limit, "bigint")
     text = f"""
         ({stored.text}) UNION ALL (
@@ -85,7 +87,7 @@ def window_statement(query: RecordQuery, source: str, place: Place, last: int, l
 
 
 def _statement(
-    query: RecordQuery, source: str, within: str, told: str, order: str, limit: int, binder: Binder
+    query: RecordQuery, rows: str, within: str, told: str, order: str, limit: int, binder: Binder
 ) -> Statement:
     record = record_json(query, SearchMode.WORDS, binder)
     met = all_of(query.where, binder)
@@ -93,8 +95,7 @@ def _statement(
         SELECT p.id, p.source_id, p.version, p.met, CASE WHEN p.met AND {READABLE} THEN {record} END
         FROM (
             SELECT n.id, n.source, n.source_id, n.data, n.created_at, n.updated_at, n.version, ({met}) IS TRUE AS met
-            FROM normalized_data AS n
-            WHERE {only_source("n.source", binder.bind(source, "text"))} AND {within}
+            FROM {rows} AS n WHERE {within}
         ) AS p
         WHERE {told} ORDER BY {order} LIMIT {binder.bind(limit, "bigint")}
     """
@@ -102,4 +103,5 @@ def _statement(
 
 
 def _behind(source: str, place: Place, binder: Binder) -> str:
-    return f"(n.source, n.id) > ({binder.bind(source, 'text')}, {binder.bind(place.id, 'bigint')})"
+    behind = f"(n.source, n.id) > ({binder.bind(source, 'text')}, {binder.bind(place.id, 'bigint')})"
+    return f"{only_source('n.source', binder.bind(source, 'text'))} AND {behind}"

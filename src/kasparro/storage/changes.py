@@ -95,16 +95,14 @@ class Walker:
         return changes, end
 
     async def _walk(self, place: Place, room: int) -> tuple[Sequence[Change], Place]:
-        bound = await self._bound(place)
-        rows = await self._rows(walk_statement(self.query, self.source, place, bound, room))
+        rows = await self._rows(walk_statement(self.query, self.source, place, self.scanned, room))
         changes = [self._change(row, Place(place.epoch, place.version, row.id, walking=True)) for row in rows]
-        if len(rows) == room:
-            return changes, Place(place.epoch, place.version, rows[-1].id, walking=True)
-        if bound is None:
+        last = rows[-1].id if len(rows) == room else await self._last_looked_at(place)
+        if last is None:
             return changes, Place(place.epoch, place.version)
-        return changes, Place(place.epoch, place.version, bound, walking=True)
+        return changes, Place(place.epoch, place.version, last, walking=True)
 
-    async def _bound(self, place: Place) -> int | None:
+    async def _last_looked_at(self, place: Place) -> int | None:
         statement = walk_bound_statement(self.source, place, self.scanned)
         row = await (await self.connection.execute(statement.text, statement.values)).fetchone()
         return row[0] if row else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections import defaultdict
 from contextlib import AsyncExitStack
 
 import psycopg
@@ -24,6 +23,8 @@ from sse_client import stream
 pytestmark = pytest.mark.anyio
 
 OFTEN = FeedTiming(heartbeat=0.05, poll=0.05)
+STREAMS = 50
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -38,13 +39,14 @@ async def db(database_url):
         yield database
 
 
-async def load(db, *titles, name="things", start=1, **more):
+async def load(db, *titles, name="things", start=1, batch=100, **more):
     pages = [[{"id": start + n, "title": title, **more} for n, title in enumerate(titles)]]
-    await ingest(db, MemorySource(pages), api_declaration(name))
+    await ingest(db, MemorySource(pages), api_declaration(name), batch=batch)
 
 
 async def titles(opened, count):
-    return [(await opened.event())[1]["record"]["title"] for _ in range(count)]
+    async with asyncio.timeout(PATIENCE):
+        return [(await opened.event())[1]["record"]["title"] for _ in range(count)]
 
 
 def backends(url, name):
@@ -148,18 +150,18 @@ async def test_without_its_listener_a_stream_hears_by_asking(service, database_u
         await until(lambda: backends(database_url, "kasparro-listen"))
 
 
-async def test_who_does_not_read_is_dropped_and_nobody_else_is(port, db):
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.sendall(b"GET /data/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+async def test_who_does_not_read_is_dropped_and_nobody_else_is(service, db):
     with capture_logs() as logs:
-        async with stream(port) as reading:
+        async with serving(service, FeedTiming(patience=0.1)) as port, stream(port) as reading:
+            sock = socket.create_connection(("127.0.0.1", port))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(b"GET /data/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
             for turn in range(400):
                 await load(db, f"{turn}", content=random.Random(turn).randbytes(50_000).hex())
                 assert await titles(reading, 1) == [f"{turn}"]
                 if dropped(logs):
                     break
-    sock.close()
+            sock.close()
     assert len(dropped(logs)) == 1
 
 
@@ -193,58 +195,52 @@ async def test_a_damaged_event_id_is_refused(port):
         assert opened.status == 400
 
 
-# With eight writers
+# Many at once
 
 
-async def write(db, name, number):
-    chance = random.Random(number)
-    for turn in range(4):
-        pages = [
-            [
-                {"id": key, "title": f"{turn}", "turn": [turn, page]}
-                for key in sorted(chance.sample(range(60), 9))
-            ]
-            for page in range(6)
-        ]
-        await ingest(db, MemorySource(pages), api_declaration(name), batch=9)
+async def test_streams_from_the_beginning_read_each_page_once_and_then_hold_nothing(serve, wire, db):
+    """What they have read costs nothing any more: no connection, no statement, only heartbeats."""
+    await load(db, *(f"{number}" for number in range(450)))
+    async with serve(url=wire.url) as service, serving(service, OFTEN) as port, AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(stream(port)) for _ in range(STREAMS)]
+        heard = await asyncio.gather(*(titles(one, 450) for one in opened))
+        assert all(titles == heard[0] for titles in heard)
+        for one in opened:
+            await one.comment()
+        before = wire.selects
+        assert before < STREAMS + 30  # one question each when they begin, and a few for each page
+
+        for one in opened:
+            await one.comment()
+            await one.comment()
+        assert wire.selects == before
+        assert service.runtime.database.pool.in_use == 0
 
 
-async def follow(port, number, done):
-    """Reads a few events a time, then breaks the connection, until nothing is left."""
-    chance = random.Random(number)
-    seen, last_id, connections = [], None, 0
-    while True:
-        last = done.is_set()
-        connections += 1
-        async with stream(port, last_id=last_id) as opened:
-            try:
-                async with asyncio.timeout(0.5 if last else 5):
-                    for _ in range(chance.choice([1, 2, 5, 20])):
-                        _, event = await opened.event()
-                        seen.append((event["source"], event["source_id"], event["version"]))
-                        last_id = opened.last_id
-            except TimeoutError:
-                if last:
-                    return seen, connections
+async def test_a_large_commit_leaves_no_stream_behind(service, port, db):
+    """It is more than a buffer holds: those who are slower than the channel read on by themselves."""
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(stream(port, "/data/stream?since=now")) for _ in range(10)]
+        for one in opened:
+            await one.opening()
+        numbers = [f"{number}" for number in range(5_000)]
+        with capture_logs() as logs:
+            loading = asyncio.create_task(load(db, *numbers, batch=5_000))
+            assert all(
+                heard == numbers for heard in await asyncio.gather(*(titles(one, 5_000) for one in opened))
+            )
+            await loading
+    assert dropped(logs) == []
 
 
-async def test_with_eight_writers_and_broken_connections_nothing_is_lost_and_nothing_comes_twice(
-    port, db, database_url
-):
-    done = asyncio.Event()
-    followers = [asyncio.create_task(follow(port, number, done)) for number in range(8)]
-    async with writer(database_url) as other:
-        await asyncio.gather(*(write([db, other][n % 2], f"source_{n}", n) for n in range(8)))
-    done.set()
-    results = await asyncio.gather(*followers)
-
-    with psycopg.connect(database_url) as connection:
-        final = set(connection.execute("SELECT source, source_id, version FROM normalized_data"))
-    assert sum(connections for _, connections in results) > 200
-    for seen, _ in results:
-        assert len(seen) == len(set(seen))
-        versions = defaultdict(list)
-        for source, key, version in seen:
-            versions[source, key].append(version)
-        assert all(found == sorted(found) for found in versions.values())
-        assert {(*record, found[-1]) for record, found in versions.items()} == final
+async def test_filters_that_python_takes_for_equal_are_not(port, db):
+    async with (
+        stream(port, "/data/stream?since=now&metadata.flag=true") as boolean,
+        stream(port, "/data/stream?since=now&metadata.flag=1") as number,
+    ):
+        await boolean.opening()
+        await number.opening()
+        await load(db, "one", flag=1)
+        assert await titles(number, 1) == ["one"]
+        await load(db, "true", start=2, flag=True)
+        assert await titles(boolean, 1) == ["true"]

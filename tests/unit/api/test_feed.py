@@ -5,8 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kasparro.api.feed import Batch, Subscription, rest_of
+from kasparro.api.feed import MOST_PENDING, Subscription, rest_of
+from kasparro.api.feed_pages import Batch
 from kasparro.schemas.changes import Change, Changed, ChangeOp, FeedPosition, Place
+from kasparro.schemas.query import RecordQuery
+
+ALL = RecordQuery()
 
 
 def changed(before, after, changes=(), op=ChangeOp.UPSERT):
@@ -51,12 +55,26 @@ def test_before_and_rest_are_the_whole(places, data):
     assert taken + [(c.version, c.id) for c in rest.changes] == places
 
 
-def test_a_buffer_that_is_full_takes_nothing_more():
+def test_a_stream_whose_buffer_is_full_has_fallen_behind_and_is_offered_nothing_until_it_looks():
     subscription = Subscription(None)
-    batch = Batch(changed((1, None), (2, None)), b"")
-    taken = 0
-    while subscription.offer(batch):
-        taken += 1
-        assert taken < 1000
-    assert taken > 10
+    batch = Batch(ALL, changed((1, None), (2, None)))
+    for _ in range(MOST_PENDING):
+        assert subscription.offer(batch, patience=60)
+    assert len(subscription.pending) == MOST_PENDING
+    assert subscription.offer(batch, patience=60)
+    assert subscription.offer(batch, patience=60)
+    assert not subscription.pending
+
+    assert not subscription.caught_up()
+    assert subscription.caught_up()
+    assert subscription.offer(batch, patience=60)
+    assert list(subscription.pending) == [batch]
+
+
+def test_a_stream_that_has_fallen_behind_and_does_not_look_in_time_is_not_kept():
+    subscription = Subscription(None)
+    batch = Batch(ALL, changed((1, None), (2, None)))
+    for _ in range(MOST_PENDING):
+        assert subscription.offer(batch, patience=0)
+    assert not subscription.offer(batch, patience=0)
     assert not subscription.pending

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kasparro.core.errors import InvalidCursor
-from kasparro.schemas.changes import FeedPosition, Place
+from kasparro.schemas.changes import Change, ChangeOp, FeedPosition, Place
 from kasparro.schemas.query import INT64_MAX, Condition, Field, Op, RecordQuery
-from kasparro.services.feed_cursor import read_position, write_position
+from kasparro.services.feed_cursor import read_position, texts_behind, write_position
 
 ALL = RecordQuery()
 OTHER = RecordQuery(where=(Condition(Field("category"), Op.EQ, ("x",)),))
@@ -33,6 +33,16 @@ def test_a_position_comes_back_as_it_was_and_fits_into_a_url(position):
     text = write_position(ALL, position)
     assert read_position(text, ALL, "since") == position
     assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@given(positions, st.lists(st.tuples(st.sampled_from(["a", "b", "m", "z"]), st.none() | places)))
+def test_what_is_behind_each_of_several_changes_is_written_as_each_by_itself(position, moves):
+    changes = [Change(ChangeOp.UPSERT, source, place) for source, place in moves]
+    written = list(texts_behind(ALL, position, changes))
+    for change in changes:
+        position = position.moved(change.source, change.place)
+        assert written.pop(0) == write_position(ALL, position)
+    assert written == []
 
 
 @given(positions)

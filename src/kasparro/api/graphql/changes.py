@@ -15,10 +15,10 @@ from kasparro.api.graphql.record_types import Record, stored_fields
 from kasparro.api.graphql.scalars import BigInt
 from kasparro.core import clock
 from kasparro.core.errors import StorageError
-from kasparro.schemas.changes import Change, Changed, ChangeOp, FeedPosition
+from kasparro.schemas.changes import Change, Changed, ChangeOp
 from kasparro.schemas.query import RecordQuery
 from kasparro.services.change_text import Followed, parse_changes
-from kasparro.services.feed_cursor import write_position
+from kasparro.services.feed_cursor import texts_behind, write_position
 from kasparro.storage.dataset import DatasetRow
 
 log = structlog.get_logger(__name__)
@@ -72,9 +72,13 @@ async def first_changes(context: Context, asked: Followed) -> Changed:
     """What there is behind the position asked for; without one, nothing yet, from now on."""
     changes, position = context.runtime.changes, asked.position
     if position is None:
-        now = await context.ask(lambda: changes.now(asked.query))
-        return Changed(now, (), now, more=False)
+        return await begin(context, asked)
     return await context.ask(lambda: changes.read(asked.query, position, asked.limit))
+
+
+async def begin(context: Context, asked: Followed) -> Changed:
+    """Where a subscription begins, with nothing of what there is."""
+    return await context.ask(lambda: context.feed.begin(asked.query, asked.position))
 
 
 def page_of_changes(query: RecordQuery, changed: Changed) -> RecordChanges:
@@ -97,12 +101,12 @@ async def follow(context: Context, asked: Followed, first: Changed) -> AsyncGene
 
 def told(query: RecordQuery, changed: Changed) -> list[RecordChange]:
     """The changes with the position behind each. A row that is no record is reported, and spoils nothing but itself."""
-    position: FeedPosition = changed.before
     found = []
-    for change in changed.changes:
-        position = position.moved(change.source, change.place)
+    for change, position in zip(
+        changed.changes, texts_behind(query, changed.before, changed.changes), strict=True
+    ):
         try:
-            found.append(_change(change, write_position(query, position)))
+            found.append(_change(change, position))
         except StorageError as error:
             log.error("record.unreadable", id=change.id, source=change.source, error=str(error))  # noqa: TRY400  # no traceback
     return found

@@ -14,6 +14,7 @@ from strawberry import argument
 from kasparro.api.graphql.changes import (
     RecordChange,
     RecordChanges,
+    begin,
     first_changes,
     follow,
     followed,
@@ -224,7 +225,7 @@ class Subscription:
     ) -> AsyncGenerator[RecordChange, None]:
         fields = record_fields(selected(info, "record"))
         asked = followed(since, source, filter, fields)
-        return follow(info.context, asked, await first_changes(info.context, asked))
+        return follow(info.context, asked, await begin(info.context, asked))
 
 
 async def _record(info: Info, key: str) -> Any:

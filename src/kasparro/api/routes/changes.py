@@ -64,12 +64,8 @@ async def list_changes(runtime: TheRuntime, exchange: TheExchange, request: Requ
     responses={200: EVENTS, **problems(HTTPStatus.BAD_REQUEST, *DATABASE)},
     openapi_extra={"parameters": STREAM_PARAMETERS},
 )
-async def stream_changes(runtime: TheRuntime, feed: TheFeed, request: Request) -> Response:
+async def stream_changes(feed: TheFeed, request: Request) -> Response:
     """The same as it happens, as server-sent events, until the client goes; a stream that broke goes on where it was."""
     asked = parse_stream(request.query_params.multi_items(), request.headers.get("last-event-id"))
-    if asked.position is None:
-        now = await runtime.changes.now(asked.query)
-        first = Changed(now, (), now, more=False)
-    else:
-        first = await feed.read(asked.query, asked.position)
+    first = await feed.begin(asked.query, asked.position)
     return PartsResponse(feed.stream(asked.query, first), "text/event-stream", UNBUFFERED)
