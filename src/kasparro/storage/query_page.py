@@ -182,7 +182,7 @@ def _facet(query: RecordQuery, facet: Field, rows: str, binder: Binder) -> str:
         text = plain(json_of(facet, binder)) if facet.kind is Kind.JSON else text_of(facet)
         counts = f"SELECT left({text}, {SORTED_CHARACTERS}) AS value, count(*) AS count {rows} GROUP BY 1"
     return f"""(SELECT json_agg(json_build_object('value', value, 'count', count))
-        FROM ({counts} ORDER BY 2 DESC, 1 LIMIT {FACET_VALUES}) AS f)"""
+        FROM (SELECT * FROM ({counts}) AS c ORDER BY count DESC, value COLLATE "C" LIMIT {FACET_VALUES}) AS f)"""
 
 
 def record_json(query: RecordQuery, mode: SearchMode, binder: Binder) -> str:
