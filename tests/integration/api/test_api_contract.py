@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from live_server import live
 
@@ -65,10 +66,14 @@ def contents(operation: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, An
 
 async def test_the_document_says_what_it_is_and_where(description):
     assert description["openapi"].startswith("3.1.")
-    assert {"title", "version", "description", "license"} <= description["info"].keys()
+    assert {"title", "version", "description", "license", "contact"} <= description["info"].keys()
     assert description["servers"]
     assert set(description["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
     assert all(tag["description"] for tag in description["tags"])
+
+
+async def test_the_document_has_the_form_of_openapi_3_1(description):
+    assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(description)] == []
 
 
 async def test_every_operation_says_what_it_does(description):
@@ -120,9 +125,10 @@ async def test_every_example_fits_its_schema(description):
             if kind == "application/problem+json":
                 assert content["example"]["status"] == int(status), name
         for parameter in operation.get("parameters", []):
-            if "example" in parameter and "schema" in parameter:
-                schema = parameter["schema"] | {"components": description["components"]}
-                jsonschema.Draft202012Validator(schema).validate(parameter["example"])
+            for shown in (parameter, *parameter.get("content", {}).values()):
+                if "example" in shown:
+                    schema = shown["schema"] | {"components": description["components"]}
+                    jsonschema.Draft202012Validator(schema).validate(shown["example"])
 
 
 async def test_every_reference_leads_somewhere_and_every_schema_is_used(description):
