@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from fastapi import FastAPI
@@ -12,7 +13,7 @@ from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kasparro import __version__
-from kasparro.api.access import Access, Verifier
+from kasparro.api.access import Access, Verifier, may_do_without
 from kasparro.api.answer_cache import AnswerCache
 from kasparro.api.bounds import Bounds
 from kasparro.api.cors import ASKED, EXPOSED, Pages
@@ -132,6 +133,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url=None,  # `routes.docs` serves the description and its pages, with a scope like every other route
     )
+    app.may_do_without = partial(may_do_without, settings)
     app.state.runtime = runtime
     app.state.health = health
     app.state.scrape = Scrape(metrics, Measurements(side))
