@@ -182,7 +182,7 @@ def test_any_query_that_is_written_into_a_url_finds_what_the_rules_say(ask, rows
     @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
     @given(query=QUERIES, facets=COUNTED, offset=st.integers(0, 30))
     def finds(query: RecordQuery, facets: tuple[Field, ...], offset: int) -> None:
-        assume(all(levels(one) < DEEPEST for one in query.where))
+        assume(all(levels(one) < DEEPEST - 1 for one in query.where))  # `written` may put one around all
         should = expected(query, rows)
         page = ask(parse_query(written(replace(query, facets=facets, offset=offset))))
         assert ids(page) == should[offset : offset + query.limit]
