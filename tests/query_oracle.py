@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -137,6 +138,21 @@ def expected(query: RecordQuery, rows: list[Row]) -> list[int]:
     for order in reversed(orders):
         found = _sorted(found, order)
     return [row.id for row in found]
+
+
+def counted(field: Field, found: list[Row]) -> list[dict[str, Any]]:
+    """How often each value of *field* is there: the most frequent first, then by code point, none last."""
+    times = Counter(_shown(value_of(field, row)) for row in found)
+    pairs = sorted(times.items(), key=lambda pair: (-pair[1], pair[0] is None, pair[0] or ""))
+    return [{"value": value, "count": count} for value, count in pairs[:50]]
+
+
+def _shown(value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{Decimal(repr(value)):f}"[:100]
+    if value is None:
+        return None
+    return (value if isinstance(value, str) else json.dumps(value))[:100]
 
 
 def _sorted(rows: list[Row], order: Order) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,12 +11,16 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kasparro.core.database import Database
 from kasparro.schemas.query import (
+    DEEPEST,
+    FACETS,
     FIELDS,
+    MOST_FACETS,
+    MOST_ORDERS,
     OPERATORS,
     ORDERED,
     Condition,
@@ -28,9 +33,11 @@ from kasparro.schemas.query import (
     Order,
     RecordQuery,
 )
+from kasparro.services.query_text import parse_query
 from kasparro.services.record_cursor import read_cursor, write_cursor
 from kasparro.storage.dataset import Dataset, DatasetPage
-from query_oracle import START, VALUES, WORDS, Row, expected, make_rows
+from query_oracle import START, VALUES, WORDS, Row, counted, expected, make_rows
+from query_writing import levels, written
 
 ROWS = 1_500
 
@@ -96,6 +103,10 @@ def walk(ask: Ask, query: RecordQuery, between: Callable[[], None] = lambda: Non
         page = ask(replace(query, after=read_cursor(write_cursor(query, page.next), query)))
 
 
+NAMING = {Op.EQ, Op.NE, Op.IN}
+NAMES = st.sampled_from(["alpha", "beta", "gamma", "nobody"])
+"""A source is named, and what is no name is refused."""
+
 TIMES = st.integers(0, 60).map(
     lambda hours: START + timedelta(hours=hours, microseconds=500_000 * (hours % 2))
 )
@@ -117,7 +128,7 @@ def values(field: Field, op: Op) -> st.SearchStrategy[tuple]:
         case Kind.TIME:
             one = TIMES
         case Kind.TEXT:
-            one = TEXTS
+            one = NAMES if field.name == "source" and op in NAMING else TEXTS
         case Kind.JSON:
             one = TEXTS | NUMBERS | (st.nothing() if op in ORDERED else st.booleans())
     match op:
@@ -149,9 +160,14 @@ FILTERS = st.recursive(
     ),
     max_leaves=5,
 )
-ORDERS = st.lists(st.builds(Order, FIELDS_ASKED, st.booleans()), max_size=3, unique_by=lambda o: o.field).map(
-    tuple
-)
+ORDERS = st.lists(
+    st.builds(Order, FIELDS_ASKED, st.booleans()), max_size=MOST_ORDERS, unique_by=lambda o: o.field
+).map(tuple)
+COUNTED = st.lists(
+    st.sampled_from(FACETS).map(Field) | PATHS.map(lambda path: Field("metadata", path)),
+    max_size=MOST_FACETS,
+    unique=True,
+).map(tuple)
 QUERIES = st.builds(
     RecordQuery,
     where=st.lists(FILTERS, max_size=2).map(tuple),
@@ -160,14 +176,19 @@ QUERIES = st.builds(
 )
 
 
-def test_any_query_finds_what_the_rules_say(ask, rows):
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-    @given(query=QUERIES, offset=st.integers(0, 30))
-    def finds(query: RecordQuery, offset: int) -> None:
+def test_any_query_that_is_written_into_a_url_finds_what_the_rules_say(ask, rows):
+    by_id = {row.id: row for row in rows}
+
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+    @given(query=QUERIES, facets=COUNTED, offset=st.integers(0, 30))
+    def finds(query: RecordQuery, facets: tuple[Field, ...], offset: int) -> None:
+        assume(all(levels(one) < DEEPEST - 1 for one in query.where))  # `written` may put one around all
         should = expected(query, rows)
-        page = ask(replace(query, offset=offset))
+        page = ask(parse_query(written(replace(query, facets=facets, offset=offset))))
         assert ids(page) == should[offset : offset + query.limit]
         assert page.total == len(should)
+        found = [by_id[number] for number in should]
+        assert json.loads(page.facets or "{}") == {str(facet): counted(facet, found) for facet in facets}
 
     finds()
 

@@ -56,6 +56,12 @@ def credentials_of(scope: Connection) -> Credentials:
     return Credentials(tuple(secrets), tuple(hosts), tuple(origins))
 
 
+def may_do_without(settings: Settings, method: str, path: str) -> bool:
+    """Whether a route that takes a key is served without one, too, as this process is set up."""
+    reads = method in SAFE_METHODS and settings.public_read
+    return not settings.keys_are_needed or reads or (settings.metrics_public and path == "/metrics")
+
+
 class Access:
     """The keys of the settings, kept as digests, and who is let in."""
 

@@ -44,6 +44,7 @@ class Bounds:
 def _examine(scope: Scope) -> tuple[int | None, Fault | None]:
     """The declared length of the body, and what is wrong, if anything is."""
     size, hosts, length = 0, 0, 0 if scope["method"] in {"GET", "HEAD"} else None
+    coding = b""
     for name, value in scope["headers"]:
         size += len(name) + len(value)
         if name == b"host":
@@ -52,7 +53,12 @@ def _examine(scope: Scope) -> tuple[int | None, Fault | None]:
             length = int(value) if value.isdigit() else MOST_BODY + 1
         elif name == b"transfer-encoding":
             length = None
-    return length, _fault(scope, size, hosts, length or 0)
+        elif name == b"content-encoding":
+            coding = value.strip().lower()
+    fault = _fault(scope, size, hosts, length or 0)
+    if fault is None and coding not in {b"", b"identity"}:
+        fault = HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a body is sent as it is, not packed"
+    return length, fault
 
 
 def _fault(scope: Scope, size: int, hosts: int, length: int) -> Fault | None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kasparro import __version__
-from kasparro.api.access import Access, Verifier
+from kasparro.api.access import Access, Verifier, may_do_without
 from kasparro.api.answer_cache import AnswerCache
 from kasparro.api.bounds import Bounds
+from kasparro.api.cors import ASKED, EXPOSED, Pages
 from kasparro.api.dependencies import Scrape
 from kasparro.api.familiar import Familiar
 from kasparro.api.feed import Feed
@@ -86,12 +87,6 @@ SIDE_POOL: Final = PoolOptions(
 )
 """For keys and metrics, which are asked for most when the API's own pool is exhausted."""
 
-EXPOSED: Final = [
-    *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"),
-    *("X-As-Of", "X-Request-ID", "X-Stale"),
-]
-"""Headers that a page of a declared site may read."""
-
 DESCRIPTION = """One validated, unified dataset from any number of sources, and the runs that keep it fresh.
 
 Every error is `application/problem+json` with a stable `code` and the `request_id` that is in the server's log."""
@@ -127,6 +122,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         title="Kasparro",
         version=__version__,
         description=DESCRIPTION,
+        contact={"name": "Whoever runs this server"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         servers=[{"url": "/", "description": "This server"}],
         openapi_tags=TAGS,
@@ -137,6 +133,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url=None,  # `routes.docs` serves the description and its pages, with a scope like every other route
     )
+    app.may_do_without = partial(may_do_without, settings)
     app.state.runtime = runtime
     app.state.health = health
     app.state.scrape = Scrape(metrics, Measurements(side))
@@ -199,10 +196,10 @@ def _middleware(settings: Settings, door: Door, served: Served, reader: Reader) 
     if settings.cors_origins:
         layers.append(
             Middleware(
-                CORSMiddleware,
+                Pages,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "HEAD", "POST"],
-                allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", "X-Request-ID"],
+                allow_headers=ASKED,
                 expose_headers=EXPOSED,
             )
         )

@@ -5,7 +5,7 @@ That is: problems are `application/problem+json`, and any request may meet some;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -109,15 +109,19 @@ def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 class DescribedApi(FastAPI):
-    """FastAPI with the description completed."""
+    """FastAPI with the description completed. `may_do_without` says of a method and a path whether a key may be left out."""
+
+    may_do_without: Callable[[str, str], bool]
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"]["securitySchemes"] = SECURITY_SCHEMES
             schema["components"]["headers"] = HEADERS
-            for path, operation in _operations(schema):
+            for method, path, operation in _operations(schema):
                 _complete(operation, is_open=path in OPEN_PATHS)
+                if operation["security"] and self.may_do_without(method, path):
+                    operation["security"] += [{}]
         return super().openapi()
 
 
@@ -131,10 +135,10 @@ def routes_of(app: FastAPI) -> list[Any]:
     return [route for route in iter_route_contexts(app.routes) if route.methods]
 
 
-def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, item in schema["paths"].items():
-        for operation in item.values():
-            yield path, operation
+        for method, operation in item.items():
+            yield method.upper(), path, operation
 
 
 def _complete(operation: dict[str, Any], *, is_open: bool) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -166,8 +167,8 @@ def not_served(exchange: Exchange, error: KasparroError) -> Response:
 
 
 def _unforeseen(error: KasparroError) -> KasparroError | None:
-    """A busy or absent database needs no traceback."""
-    return None if isinstance(error, DatabaseUnavailable | SchemaMismatch) else error
+    """A busy or absent database, or a library that is not installed, needs no traceback."""
+    return None if isinstance(error, DatabaseUnavailable | SchemaMismatch | ExtraMissing) else error
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
@@ -179,16 +180,19 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         code,
         DETAILS.get(error.status_code, error.detail),
         hint=hint,
-        headers=_with_head(error.headers),
+        headers=_with_all_methods(request, error.headers),
     )
 
 
-def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """`Allow` names HEAD wherever GET is allowed: no route knows of it (`head`)."""
-    allowed = (headers or {}).get("Allow", "").split(", ")
-    if headers is None or "GET" not in allowed or "HEAD" in allowed:
+def _with_all_methods(request: Request, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """`Allow` names the methods of every route of the path, and HEAD wherever there is GET: no route knows of it (`head`)."""
+    if headers is None or "Allow" not in headers:
         return headers
-    return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
+    path = request.scope["route"].path
+    routes = iter_route_contexts(request.app.routes)
+    allowed = {method for route in routes if route.path == path for method in route.methods or ()}
+    allowed |= {"HEAD"} if "GET" in allowed else set()
+    return {**headers, "Allow": ", ".join(sorted(allowed))}
 
 
 DETAILS: Final[Mapping[int, str]] = {

@@ -137,8 +137,12 @@ FILTER: Final = {
     "required": False,
     "description": "Conditions and groups as JSON: `and`, `or`, `not`; conditions of one object all hold."
     f" At most {LONGEST_FILTER} characters.",
-    "content": {"application/json": {"schema": _filter_schema(1)}},
-    "example": {"or": [{"category": "heliport"}, {"title": {"contains": "Field"}}]},
+    "content": {
+        "application/json": {
+            "schema": _filter_schema(1),
+            "example": {"or": [{"category": "heliport"}, {"title": {"contains": "Field"}}]},
+        }
+    },
 }
 
 QUERY_PARAMETERS: Final = [

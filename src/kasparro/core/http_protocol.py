@@ -23,6 +23,9 @@ from kasparro.core.http_answers import AtOnce, whole
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers, and of trailers. What is less may still be too much for the application."""
 
+MOST_ADDRESS: Final = MOST_HEAD // 2
+"""Of these, bytes of the address, where the head as a whole is too large, or its address is more than a parser takes."""
+
 SWEEPS: Final = 8
 """How often within a deadline connections are looked at."""
 
@@ -92,6 +95,7 @@ class Connection(HttpToolsProtocol):
         self.access_log = False  # requests are logged by who answers them
         self.waiting_since: float | None = None
         self.unread_since: float | None = None
+        self.url = b""
         self.in_head = True
         self.head_bytes = 0
         self.between = True
@@ -136,7 +140,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.in_head:
             self.head_bytes += len(data)
-            if self.head_bytes > MOST_HEAD:
+            if self.head_bytes > MOST_HEAD and not self._refused_by_address():
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", TOO_LARGE)
         elif between and self.between and self.messages == before + 1 and self._may_come_again(data):
             keep = partial(self.porter.memory.keep, self._words(data))
@@ -248,7 +252,8 @@ class Connection(HttpToolsProtocol):
             self.waiting_since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # the signature is uvicorn's
-        self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "This is no HTTP request that can be read")
+        if not self._refused_by_address():
+            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "This is no HTTP request that can be read")
 
     # the porter's side
 
@@ -274,6 +279,14 @@ class Connection(HttpToolsProtocol):
         return self.parser.get_http_version() != "1.1" and any(
             name == b"transfer-encoding" for name, _ in self.headers
         )
+
+    def _refused_by_address(self) -> bool:
+        too_long = len(self.url) > MOST_ADDRESS
+        if too_long:
+            self._refuse(
+                HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", f"an address may have {MOST_ADDRESS} bytes"
+            )
+        return too_long
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer, where no answer has begun, and close."""

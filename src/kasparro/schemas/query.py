@@ -134,7 +134,7 @@ def _step(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One value, but for `in` (some) and `between` (two)."""
+    """One value, but for `in` (some), `between` (two) and `contains` (a number, and how it is written where that differs)."""
 
     field: Field
     op: Op

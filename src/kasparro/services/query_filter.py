@@ -7,8 +7,10 @@ The members of an object all hold. Raises `InvalidParameter`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -38,9 +40,20 @@ def parse_filter(parameter: str, text: str) -> list[Filter]:
         raise InvalidParameter(parameter, f"has at most {LONGEST_FILTER} characters")
     try:
         value = decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ArithmeticError) as error:
+        json.loads(text, object_pairs_hook=partial(_refuse_repeated, parameter))
+    except (msgspec.MsgspecError, ValueError, RecursionError, ArithmeticError) as error:
         raise InvalidParameter(parameter, "is not JSON", hint='Write {"category": "x"}') from error
     return list(_members(parameter, value, depth=1))
+
+
+def _refuse_repeated(parameter: str, members: list[tuple[str, Any]]) -> None:
+    """Refuse an object that names a member twice: of two conditions one would be lost without a word."""
+    if len(dict(members)) < len(members):
+        raise InvalidParameter(
+            parameter,
+            "has an object that names something twice",
+            hint="Put its conditions together, or use `and`",
+        )
 
 
 def _members(parameter: str, value: Any, depth: int) -> Iterator[Filter]:

@@ -40,9 +40,10 @@ def from_text(parameter: str, field: Field, op: Op, text: str) -> tuple[Scalar, 
             parameter, field, op, [_typed(parameter, field, op, one) for one in _items(parameter, text)]
         )
     quoted = field.kind is Kind.JSON and len(text) > 1 and text[0] == text[-1] == '"'
-    return checked(
-        parameter, field, op, [_typed(parameter, field, op, _unquoted(text) if quoted else (text, False))]
-    )
+    value = _typed(parameter, field, op, _unquoted(text) if quoted else (text, False))
+    if op is Op.CONTAINS and isinstance(value, Decimal) and str(value) != text:
+        return value, text  # of a list it is an element by its value, of a text a part as it is written
+    return checked(parameter, field, op, [value])
 
 
 def from_json(parameter: str, field: Field, op: Op, value: object) -> tuple[Scalar, ...]:
@@ -125,7 +126,7 @@ def _json_scalar(parameter: str, text: str) -> Scalar:
 
 def _typed_json(parameter: str, field: Field, op: Op, value: object) -> Scalar:
     match field.kind, value:
-        case Kind.JSON, bool():
+        case Kind.JSON, bool() if op is not Op.STARTSWITH:
             return value
         case Kind.JSON, int() | Decimal() if op is not Op.STARTSWITH:
             return _number(parameter, field, Decimal(value))
@@ -137,7 +138,8 @@ def _typed_json(parameter: str, field: Field, op: Op, value: object) -> Scalar:
             return _text(parameter, value)
         case _:
             wanted = {Kind.INTEGER: "a whole number", Kind.TIME: "a time as text", Kind.TEXT: "a text"}
-            kind = wanted.get(field.kind, "a text, a number, true or false")
+            any_scalar = "a text" if op is Op.STARTSWITH else "a text, a number, true or false"
+            kind = wanted.get(field.kind, any_scalar)
             raise InvalidParameter(parameter, f"{field}: {op} takes {kind}")
 
 

@@ -128,7 +128,7 @@ def _json_contains(one: Condition, json: str, binder: Binder) -> str:
     """A text with this part, or a list with this element."""
     value = one.values[0]
     element = str(value) if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
-    part = element if not isinstance(value, str) else value
+    part = element if isinstance(value, bool) else str(one.values[-1])
     return (
         f"(CASE jsonb_typeof({json})"
         f" WHEN 'string' THEN strpos({plain(json)}, {binder.bind(part, 'text')}) > 0"

@@ -116,7 +116,7 @@ def _facet(query: RecordQuery, facet: Field, value: str, rows: str, binder: Bind
     else:
         counts = f"SELECT {value} AS value, count(*) AS count {rows} GROUP BY 1"
     return f"""(SELECT json_agg(json_build_object('value', value, 'count', count))
-        FROM ({counts} ORDER BY 2 DESC, 1 LIMIT {FACET_VALUES}) AS f)"""
+        FROM (SELECT * FROM ({counts}) AS c ORDER BY count DESC, value COLLATE "C" LIMIT {FACET_VALUES}) AS f)"""
 
 
 def record_json(query: RecordQuery, mode: SearchMode, binder: Binder) -> str:

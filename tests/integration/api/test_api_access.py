@@ -234,6 +234,34 @@ async def test_a_declared_site_may_ask_with_a_key_and_read_refusals(serve):
 
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == "https://console.example"
+    assert "Last-Event-ID" in preflight.headers["access-control-allow-headers"].split(", ")
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://console.example"
     assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "header", "reason"),
+    [
+        ("https://evil.example", "GET", "x-api-key", "origin"),
+        ("null", "GET", "x-api-key", "origin"),
+        ("https://console.example", "DELETE", "x-api-key", "method"),
+        ("https://console.example", "GET", "x-made-up", "headers"),
+    ],
+)
+async def test_a_page_that_may_not_ask_is_told_why_as_a_problem(serve, origin, method, header, reason):
+    async with serve(api_keys=KEYS, cors_origins="https://console.example") as service:
+        preflight = await service.client.options(
+            "/data",
+            headers={
+                "Origin": origin,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": header,
+            },
+        )
+
+    assert preflight.headers["content-type"] == "application/problem+json"
+    assert (preflight.status_code, preflight.json()["code"]) == (403, "not_allowed")
+    assert reason in preflight.json()["detail"]
+    assert "Origin" in preflight.headers["vary"]
+    assert len(preflight.headers.get_list("content-length")) == 1

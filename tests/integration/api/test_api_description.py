@@ -11,6 +11,7 @@ from kasparro.core.uuid7 import uuid7
 
 pytestmark = pytest.mark.anyio
 
+KEYS = {"read-secret-1": "read"}
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 PAGES = {"/graphql", "/graphql/schema", "/docs", "/docs/assets/{name}", "/redoc", "/openapi.json"}
 
@@ -56,11 +57,26 @@ async def test_operations_have_names_of_their_own(description):
     assert all(re.fullmatch("[a-z_]+", name) for name in names)
 
 
-async def test_all_but_health_takes_a_key(description):
-    for _, path, operation in operations(description):
-        assert operation["security"] == (
-            [] if path.startswith("/health") else [{"ApiKey": []}, {"Bearer": []}]
-        )
+@pytest.mark.parametrize(
+    ("given", "without"),
+    [
+        ({"api_keys": KEYS}, set()),
+        ({"api_keys": KEYS, "metrics_public": True}, {"/metrics"}),
+        ({"api_keys": KEYS, "public_read": True}, {"get"}),
+        ({}, {"get", "post"}),
+    ],
+    ids=["keys", "public metrics", "public reads", "this machine"],
+)
+async def test_all_but_health_takes_a_key_that_may_be_left_out_where_it_may(serve, given, without):
+    async with serve(**given) as service:
+        answer = await service.client.get("/openapi.json", headers={"X-API-Key": "read-secret-1"})
+
+    for method, path, operation in operations(answer.json()):
+        if path.startswith("/health"):
+            assert operation["security"] == []
+        else:
+            optional = [{}] if without & {method, path} else []
+            assert operation["security"] == [{"ApiKey": []}, {"Bearer": []}, *optional], (method, path)
 
 
 async def test_limits_are_described(description):

@@ -33,6 +33,7 @@ async def test_a_method_that_is_not_there_is_a_problem_that_says_which_is(client
         ("PUT", "/", "GET, HEAD"),
         ("TRACE", "/runs", "GET, HEAD"),
         ("BREW", "/runs", "GET, HEAD"),
+        ("DELETE", "/graphql", "GET, HEAD, POST"),
     ):
         answer = await client.request(method, path)
         assert (answer.status_code, problem_in(answer).code) == (405, "method_not_allowed")
@@ -65,6 +66,20 @@ async def test_a_body_of_another_kind_is_refused(client):
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml", "", "nonsense"):
         answer = await client.post("/etl/run/alpha", content=b"full=true", headers={"Content-Type": kind})
         assert (answer.status_code, problem_in(answer).code) == (415, "unsupported_media_type"), kind
+
+
+async def test_a_body_that_is_packed_is_refused(client):
+    for path, content in (("/graphql", b'{"query": "{ __typename }"}'), ("/etl/run/alpha", b"{}")):
+        answer = await client.post(
+            path, content=content, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        )
+        assert (answer.status_code, problem_in(answer).code) == (415, "unsupported_media_type"), path
+        answer = await client.post(
+            path,
+            content=content,
+            headers={"Content-Type": "application/json", "Content-Encoding": "Identity"},
+        )
+        assert answer.status_code in {200, 202}
 
 
 async def test_a_body_that_says_something_is_refused(client):

@@ -73,6 +73,7 @@ async def test_ndjson_has_the_records_as_data_has_them(client, nasty):
     assert [json.loads(line) for line in answer.text.split("\n")[:-1]] == records
     assert len(records) == len(NASTY) + 1
     assert answer.headers["content-type"] == "application/x-ndjson"
+    assert answer.headers["cache-control"] == "no-store", "it has no validator to ask again with"
     assert answer.headers["content-disposition"] == 'attachment; filename="records.ndjson"'
 
 

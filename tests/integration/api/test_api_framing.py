@@ -98,6 +98,22 @@ async def test_a_head_without_end_is_refused_before_its_end(service, caplog):
     assert "a request was refused: headers_too_large" in caplog.text
 
 
+@pytest.mark.parametrize("length", [33_000, 60_000, 65_000, 70_000, 300_000])
+async def test_an_address_beyond_the_limit_is_told_so_whoever_finds_out(service, length):
+    """The application, the parser, which takes 64 KiB, or we, who do not wait for its end."""
+    request = b"GET /data?q=" + b"a" * length + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with live(service.app) as server:
+        whole = await server.send(request)
+        async with server.connect() as wire:
+            await wire.write(request[: length // 2])
+            await wire.write(request[length // 2 :])
+            in_parts = await wire.rest()
+
+    for received in (whole, in_parts):
+        assert status(received) == 414
+        assert b'"uri_too_long"' in received
+
+
 async def test_trailers_without_end_do_not_fill_the_memory(service):
     async with live(service.app) as server:
         received = await server.send(

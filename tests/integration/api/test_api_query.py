@@ -71,6 +71,25 @@ async def test_the_query_language(client, records, query, which):
     assert await found(client, query) == [records[number - 1] for number in which]
 
 
+async def test_a_number_is_part_of_a_text_as_it_is_written_and_of_a_list_by_its_value(client, seed):
+    text = seed.record("alpha", {"metadata": {"code": "51e2ab"}})
+    numbers = seed.record("alpha", {"metadata": {"code": [100, "1e2"]}})
+    seed.record("alpha", {"metadata": {"code": "100"}})
+
+    assert await found(client, "metadata.code[contains]=1e2") == [text, numbers]
+
+
+async def test_every_page_is_had_by_a_client_that_sends_every_default(client, records):
+    """As those do that are generated from the description."""
+    defaults = {"limit": 1, "offset": 0, "count": "exact"}
+    pages = [(await client.get("/data", params=defaults)).json()]
+    while pages[-1]["next_cursor"]:
+        answer = await client.get("/data", params={**defaults, "cursor": pages[-1]["next_cursor"]})
+        pages.append(answer.json())
+
+    assert [record["id"] for page in pages for record in page["data"]] == records
+
+
 async def test_fields_are_what_was_asked_for_in_that_order(client, records):
     body = (await client.get("/data?fields=title,metadata.n,id,metadata.owner&limit=2")).json()
 

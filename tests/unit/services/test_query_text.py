@@ -20,10 +20,12 @@ from kasparro.schemas.query import (
     Kind,
     Op,
     Order,
+    Position,
     RecordQuery,
 )
 from kasparro.services.query_fields import parse_field
 from kasparro.services.query_text import DIRECTIVES, parse_query
+from kasparro.services.record_cursor import write_cursor
 
 STARS = Field("metadata", ("stars",))
 
@@ -69,6 +71,7 @@ def test_nothing_asks_for_everything():
         ("metadata.stars[in]", '1,"1",x', Op.IN, (Decimal(1), "1", "x")),
         ("metadata.stars[startswith]", "10", Op.STARTSWITH, ("10",)),
         ("metadata.stars[contains]", "10", Op.CONTAINS, (Decimal(10),)),
+        ("metadata.stars[contains]", "1e2", Op.CONTAINS, (Decimal(100), "1e2")),
     ],
 )
 def test_a_value_has_the_type_of_its_field_or_as_it_is_written(name, text, op, values):
@@ -238,6 +241,10 @@ REFUSED = [
     ("filter", '{"metadata.n": 1e99999}', None),
     ("filter", '{"metadata.n": NaN}', None),
     ("filter", '{"$where": "1"}', None),
+    ("filter", '{"title": "a", "title": "b"}', "use `and`"),
+    ("filter", '{"or": [{"id": {"gt": 1, "gt": 5}}]}', "Put its conditions together"),
+    ("filter", '{"metadata.n": {"startswith": true}}', None),
+    ("filter", '{"metadata.n": ' + "1" * 5000 + "}", None),
     ("filter", DEEP, None),
     ("filter", "[" * 5000, None),
     ("filter", " " * 8001, None),
@@ -270,9 +277,16 @@ def test_a_parameter_given_twice_is_refused():
 
 def test_an_offset_does_not_go_with_a_cursor():
     with pytest.raises(InvalidParameter) as refused:
-        parse_query([("cursor", "x"), ("offset", "0")])
+        parse_query([("cursor", "x"), ("offset", "1")])
 
     assert refused.value.parameter == "offset"
+
+
+def test_an_offset_of_nothing_goes_with_a_cursor():
+    """Generated clients send every default."""
+    cursor = write_cursor(RecordQuery(), Position(("7",)))
+
+    assert parse_query([("cursor", cursor), ("offset", "0")]) == RecordQuery(after=Position(("7",)))
 
 
 KNOWN = st.sampled_from([*FIELDS, *DIRECTIVES, "metadata.a"])

@@ -31,7 +31,7 @@ JSON: Final = "application/json"
 RESPONSE: Final = "application/graphql-response+json"
 EVENTS: Final = "text/event-stream"
 PAGE: Final = "text/html"
-UNBUFFERED: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
+UNBUFFERED: Final = {"X-Accel-Buffering": "no", "Vary": "Accept"}
 HEARTBEAT: Final = b":\n\n"
 HEARTBEAT_SECONDS: Final = 15.0
 

@@ -21,8 +21,7 @@ from kasparro.services.change_text import parse_changes, parse_stream
 
 router = APIRouter(tags=["data"])
 
-FRESH: Final = {"Cache-Control": "private, no-cache"}
-UNBUFFERED: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 """Intermediaries are to pass events on as they come."""
 
 EVENTS: Final[dict[str, Any]] = {
@@ -52,9 +51,7 @@ async def list_changes(runtime: TheRuntime, exchange: TheExchange, request: Requ
         changed = Changed(now, (), now, more=False)
     else:
         changed = await runtime.changes.read(asked.query, asked.position, asked.limit)
-    return Response(
-        changes_bytes(exchange, asked.query, changed), headers=FRESH, media_type="application/json"
-    )
+    return Response(changes_bytes(exchange, asked.query, changed), media_type="application/json")
 
 
 @router.get(

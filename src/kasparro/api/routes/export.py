@@ -77,9 +77,7 @@ async def export_records(runtime: TheRuntime, request: Request) -> Response:
     parts = runtime.export.parts(query, form, formulas)
     first = await anext(parts)
     disposition = {"Content-Disposition": f'attachment; filename="records.{form.value}"'}
-    return PartsResponse(
-        _bytes(first, parts), MEDIA_TYPES[form], {"Cache-Control": "private, no-cache", **disposition}
-    )
+    return PartsResponse(_bytes(first, parts), MEDIA_TYPES[form], disposition)
 
 
 def _one_of(kind: type[E], default: E, name: str, pairs: list[tuple[str, str]]) -> E:
