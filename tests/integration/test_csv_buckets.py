@@ -136,7 +136,7 @@ def test_objects_that_have_not_changed_are_left_alone_and_a_new_one_is_read(put,
         "2 (bytes 3-5)",
     ]
     again = read(declared("in/*.csv"), first[-1].cursor)
-    assert [len(page.records) for page in again] == [0, 0]
+    assert [len(page.records) for page in again] == [0]
     assert sum(page.unchanged for page in again) == 3
     put("in/c.csv", b"id\n4\n")
     grown = read(declared("in/*.csv"), first[-1].cursor)
