@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -217,6 +217,15 @@ async def _fetch(pages: AsyncGenerator[Page], queue: asyncio.Queue[Page | _End])
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* and wait for its end. Whoever is cancelled himself meanwhile waits all the same, and then is."""
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    ours: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            ours = error
+    if ours is not None:
+        raise ours
+    if not task.cancelled():
+        task.result()

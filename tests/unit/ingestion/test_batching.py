@@ -165,3 +165,29 @@ async def test_pages_without_records_are_progress_that_is_handed_out_when_the_in
     assert found[-1] == (0, {"n": 6}, False)
     assert [done for _, _, done in found] == [False] * len(found)
     assert len(found) < 6
+
+
+async def test_who_stops_and_goes_while_a_page_is_being_given_up_is_not_kept_waiting():
+    """The end of the fetching is told to nobody then: there is no room for it, and nobody makes any."""
+    stop, giving_up, given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def pages():
+        try:
+            async for page in pages_of([2] * 20):
+                yield page
+        finally:
+            giving_up.set()
+            await given_up.wait()
+
+    found = hauls(pages(), None, Pace(2, 60.0), stop)
+    await anext(found)
+    for _ in range(100):  # as much is fetched ahead as there is room for
+        await asyncio.sleep(0)
+    stop.set()
+    await giving_up.wait()
+    going = asyncio.create_task(found.aclose())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    given_up.set()
+    done, _ = await asyncio.wait({going}, timeout=60)
+    assert done
