@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from conftest import new_database
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.errors import StorageError
 from kasparro.storage.versions import Versions
@@ -116,39 +113,6 @@ async def test_without_a_database_everybody_who_waits_is_told():
     assert all(isinstance(answer, StorageError) for answer in answers)
     with pytest.raises(StorageError):
         await versions.current()
-
-
-@pytest.fixture
-def neighbour(postgres_server: str, template: str) -> Iterator[str]:
-    """Another database on the same server."""
-    yield from new_database(postgres_server, template)
-
-
-async def test_a_database_is_told_from_its_neighbours_also_where_little_may_be_asked(
-    versions, connection, neighbour
-):
-    other = Versions(Database(neighbour, PoolOptions(size=1, overflow=0)))
-    role = f"plain_{os.getpid()}"
-    connection.execute(f"CREATE ROLE {role} LOGIN")
-    connection.execute(f"GRANT SELECT ON etl_checkpoint, etl_totals TO {role}")
-    connection.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
-    try:
-        plain = Versions(
-            Database(
-                make_conninfo(versions.database.url, options=f"-c role={role}"),
-                PoolOptions(size=1, overflow=0),
-            )
-        )
-        names = [await one.identity() for one in (versions, other, plain, versions)]
-        await plain.close()
-    finally:
-        connection.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
-        connection.execute(f"DROP OWNED BY {role}")
-        connection.execute(f"DROP ROLE {role}")
-        await other.close()
-
-    assert len(set(names)) == 3
-    assert names[0] == names[3]
 
 
 async def test_a_connection_that_ends_while_it_rests_is_another_one_the_next_time(versions, connection):

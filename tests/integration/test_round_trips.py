@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -87,3 +88,22 @@ async def test_a_server_that_does_not_answer_is_hung_up_on(connection):
     with trips, pytest.raises(psycopg.OperationalError, match=r"no answer from the server within 0\.05 s"):
         await trips.ask()
     assert connection.closed
+
+
+async def test_whoever_gets_the_number_of_a_connection_that_was_closed_is_heard(connection):
+    """The loop knows sockets by their numbers, and the next one to be opened has the one that was free first."""
+    trips = await RoundTrips.prepared(connection, "SELECT pg_sleep(600)", 0.05)
+    number, heard, loop = connection.fileno(), asyncio.Event(), asyncio.get_running_loop()
+    pipe = os.pipe()
+    with trips:
+        with pytest.raises(psycopg.OperationalError):
+            await trips.ask()
+        os.dup2(pipe[0], number)
+        loop.add_reader(number, heard.set)
+    os.write(pipe[1], b"x")
+    try:
+        await asyncio.wait_for(heard.wait(), PATIENCE)
+    finally:
+        loop.remove_reader(number)
+        for one in (number, *pipe):
+            os.close(one)

@@ -183,7 +183,7 @@ class Reader:
         """A page that another instance made, else one made here and shared."""
         if self.shared is None:
             return await self._make_page(question, stamp)
-        dataset = await self.versions.identity()
+        dataset = await self.dataset.identity()
         kept = await self.shared.get(dataset, question.asked, stamp)
         if kept is None:
             kept = await self._make_page(question, stamp)

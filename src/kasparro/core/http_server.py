@@ -15,6 +15,7 @@ from typing import Any, Final
 import uvicorn
 
 from kasparro.core import clock
+from kasparro.core.cancelling import cancelled
 from kasparro.core.errors import ConfigurationError, KasparroError
 from kasparro.core.http_protocol import Porter, ServerLimits
 from kasparro.core.log_flood import OncePerSecond
@@ -95,9 +96,7 @@ async def serve(
             stopping.cancel()
             server.should_exit = True
             await serving
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
+            await cancelled(sweeping)
     if not stop.is_set():
         raise KasparroError("the HTTP server ended by itself", hint=SEE_LOG)
 

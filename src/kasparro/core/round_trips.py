@@ -28,6 +28,8 @@ class RoundTrips:
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
+        self._socket: int | None = None
+        """Where it listens."""
 
     @classmethod
     async def prepared(
@@ -43,7 +45,7 @@ class RoundTrips:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.remove_reader(self._socket)
+        self._listen_no_more()
 
     @property
     def over(self) -> bool:
@@ -86,7 +88,7 @@ class RoundTrips:
 
     def _end(self, outcome: PGresult | psycopg.Error | None) -> None:
         if isinstance(outcome, psycopg.Error):
-            self._loop.remove_reader(self._socket)
+            self._listen_no_more()
             self._pg.finish()
         answer = self._answer
         if answer is None or answer.done() or outcome is None:
@@ -95,3 +97,9 @@ class RoundTrips:
             answer.set_exception(outcome)
         else:
             answer.set_result(outcome)
+
+    def _listen_no_more(self) -> None:
+        """Once: when the connection is closed, the next one to be opened may have its number."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket = None

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
+from kasparro.core.cancelling import cancelled
 from kasparro.core.clock import monotonic
 from kasparro.core.errors import RunInterrupted
 from kasparro.schemas.ingest import Cursor, Notice, Page, RawRecord, Reject
@@ -189,7 +189,7 @@ async def _fetching(
     try:
         yield queue
     finally:
-        await _cancel(task)
+        await cancelled(task)
 
 
 async def _fetch_until(
@@ -201,8 +201,8 @@ async def _fetch_until(
         await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         interrupted = not fetching.done()
     finally:
-        await _cancel(stopping)
-        await _cancel(fetching)
+        await cancelled(stopping)
+        await cancelled(fetching)
     await queue.put(_End(RunInterrupted()) if interrupted else fetching.result())
 
 
@@ -214,18 +214,3 @@ async def _fetch(pages: AsyncGenerator[Page], queue: asyncio.Queue[Page | _End])
         except Exception as error:  # noqa: BLE001  # a task boundary: whoever gathers the pages raises it again
             return _End(error)
         return _End()
-
-
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel *task* and wait for its end. Whoever is cancelled himself meanwhile waits all the same, and then is."""
-    task.cancel()
-    ours: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            ours = error
-    if ours is not None:
-        raise ours
-    if not task.cancelled():
-        task.result()

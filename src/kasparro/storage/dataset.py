@@ -15,6 +15,7 @@ import psycopg
 
 from kasparro.core.database import Database
 from kasparro.schemas.query import Count, Position, RecordQuery, SearchMode
+from kasparro.storage.database_identity import identity_of
 from kasparro.storage.query_page import (
     PageColumns,
     Statement,
@@ -61,6 +62,14 @@ class Dataset:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._identity = ""
+
+    async def identity(self) -> str:
+        """What tells the database from all others. Raises `StorageError`."""
+        if not self._identity:
+            async with self._database.statements() as connection:
+                self._identity = await identity_of(connection)
+        return self._identity
 
     async def page(self, query: RecordQuery) -> DatasetPage:
         several = query.search is not None or query.count is Count.ESTIMATED

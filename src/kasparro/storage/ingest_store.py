@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
+from kasparro.core.cancelling import cancelled
 from kasparro.core.database import Database
 from kasparro.core.errors import (
     DatabasePaused,
@@ -358,10 +359,10 @@ class PostgresIngestStore:
         try:
             yield session
         finally:
-            heartbeat.cancel()
-            with suppress(asyncio.CancelledError):
-                await heartbeat
-            await asyncio.shield(self._release(lease))
+            try:
+                await cancelled(heartbeat)
+            finally:
+                await asyncio.shield(self._release(lease))
 
     async def _begin(self, source: SourceName, run_id: RunId, details: Mapping[str, Any]) -> Lease:
         async with self._database.driver_transaction() as connection:

@@ -39,18 +39,6 @@ one that had its number.
 """
 
 
-IDENTITY: Final = """
-SELECT has_function_privilege('pg_control_system()', 'execute'),
-       concat_ws('/', oid, datname, inet_server_addr(), inet_server_port())
-FROM pg_database WHERE datname = current_database()
-"""
-CLUSTER: Final = """
-SELECT concat_ws('/', s.system_identifier, d.oid)
-FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database()
-"""
-"""Everybody may ask for it, unless somebody has forbidden it; then a database goes by where it is."""
-
-
 class SourceState(msgspec.Struct, frozen=True, array_like=True):
     """`stamp` is another one after each commit that changed what is answered of the source."""
 
@@ -110,7 +98,6 @@ class Versions:
         self._text: bytes | None = None
         self._sources: Mapping[str, SourceState] = {}
         self._whole = ""
-        self._identity = ""
         self.asked = 0
         """Questions so far."""
 
@@ -129,12 +116,6 @@ class Versions:
             self._asking = asyncio.create_task(self._ask(), name="dataset versions", context=Context())
         elif self._called is not None:
             _wake(self._called)
-
-    async def identity(self) -> str:
-        """What tells this database from all others. Raises `StorageError`."""
-        if not self._identity:
-            await self.current()
-        return self._identity
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -157,8 +138,6 @@ class Versions:
 
     async def _ask_on(self, connection: AsyncConnection[Any]) -> None:
         """Whoever comes while a question is under way waits for the next one."""
-        if not self._identity:
-            self._identity = await _identity(connection)
         if self._trips is None or self._trips.connection is not connection:
             self._trips = await RoundTrips.prepared(connection, QUESTION, self.database.deadline)
         with self._trips as trips:
@@ -208,14 +187,3 @@ def _settle(answer: asyncio.Future[DatasetState], outcome: DatasetState | Storag
 def _wake(sleeping: asyncio.Future[None]) -> None:
     if not sleeping.done():
         sleeping.set_result(None)
-
-
-async def _identity(connection: AsyncConnection[Any]) -> str:
-    row = await (await connection.execute(IDENTITY)).fetchone()
-    assert row is not None  # noqa: S101  # we are connected to it
-    may_ask, place = row
-    if may_ask:
-        row = await (await connection.execute(CLUSTER)).fetchone()
-        assert row is not None  # noqa: S101  # likewise
-        return str(row[0])
-    return str(place)

@@ -375,4 +375,4 @@ async def test_what_belongs_to_records_is_asked_once_for_all_of_them(serve, seed
         assert [one["source"] for one in data["runs"]["nodes"]] == [{"name": "alpha"}] * first
 
     assert asked[0] == asked[1]
-    assert 0 < asked[1] <= 12
+    assert 0 < asked[1] <= 10

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from kasparro.core.cancelling import cancelled
 from kasparro.ingestion.sources.large_answers import HandOn, Part
 from kasparro.ingestion.sources.places import Position
 
@@ -36,9 +37,7 @@ class HandingOn:
         finally:
             del self._channels[at]
             if not answering.done():
-                answering.cancel()
-                with suppress(asyncio.CancelledError):
-                    await answering
+                await cancelled(answering)
 
     def _channel(self, at: Position) -> Channel:
         return self._channels.setdefault(at, Channel())
