@@ -6,17 +6,20 @@ other. Where a row does not fit, nothing comes out, and the records are taken on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import compress
+from operator import eq
+from typing import Any, cast
 
 import msgspec
+from msgspec.structs import astuple
 from pydantic import ValidationError
 
 from kasparro.core.etl_config import CsvSource
-from kasparro.ingestion.columns import ReadColumns, as_array, column_names, columns_reader
-from kasparro.ingestion.mapping import Rule, rules_of
+from kasparro.ingestion.columns import as_array, column_names, row_type
+from kasparro.ingestion.mapping import Rule, as_stored, rules_of
 from kasparro.ingestion.record_texts import in_jsonb_order, texts_of
 from kasparro.ingestion.values import Unfit
 from kasparro.schemas.ingest import Keyed
@@ -25,16 +28,29 @@ Cells = Mapping[str, Sequence[str | None]]
 Taken = dict[str, list[bool]]
 """Which cells a mapping took whole, by column; metadata need not repeat them."""
 
-Converted = Mapping[str, tuple[Any, bool] | None]
-"""What each cell becomes and whether that is a change; None where a fallback does not fit."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Rest:
-    """What holds the cells that no mapping took, and the order in which it wants them."""
+class _Converted:
+    """What different cells become, None where a fallback does not fit, and whether that is stored as it came."""
 
-    names: Sequence[str]
-    metadata: type
+    values: Mapping[str, Any]
+    kept: Mapping[str, bool]
+
+
+class _Table:
+    """Rows with the same columns, as objects: what is left in one when its cells are mapped is the metadata of its record."""
+
+    def __init__(self, row: type[msgspec.Struct], attributes: Mapping[str, str]) -> None:
+        self.decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._attributes = attributes
+
+    def columns(self, rows: Sequence[Any]) -> Iterable[tuple[str, tuple[Any, ...]]]:
+        return zip(self._attributes, zip(*map(astuple, rows), strict=True), strict=True)
+
+    def set(self, rows: Sequence[Any], name: str, value: Any, where: Iterable[bool]) -> None:
+        attribute = self._attributes[name]
+        for row in compress(rows, where):
+            setattr(row, attribute, value)
 
 
 class ColumnNormaliser:
@@ -44,46 +60,48 @@ class ColumnNormaliser:
         self._source = declaration.name
         self._rules = rules_of(declaration)
         self._nulls = frozenset(declaration.null_values)
+        self._texts_for_null = self._nulls - {""}
+        self._mapped = {path.text for rule in self._rules for path in rule.paths}
         self._computes = {path.text for rule in self._rules for path in rule.paths if path.computes}
-        self._reader = lru_cache(maxsize=8)(self._compile)
+        self._table_of = lru_cache(maxsize=8)(self._compile)
 
     def __call__(self, keyed: Sequence[Keyed]) -> list[bytes] | None:
         """One text a record, or None unless every record is like the first and fits."""
         payloads = [one.raw.payload for one in keyed]
         array = as_array(payloads)
-        compiled = self._reader(column_names(payloads[0]))
-        if array is None or compiled is None:
+        table = self._table_of(column_names(payloads[0]))
+        if array is None or table is None:
             return None
-        read, rest = compiled
         try:
-            cells = self._with_nulls(read(array))
-            return self._texts([one.external_id for one in keyed], cells, rest)
+            rows = table.decode(array)
+            cells = self._cells(table, rows)
+            taken: Taken = {}
+            filled = {rule.name: fill(rule, cells, len(rows), taken) for rule in self._rules}
+            for name, marks in taken.items():
+                table.set(rows, name, msgspec.UNSET, marks)
+            return texts_of(self._source, [one.external_id for one in keyed], filled, rows)
         except (msgspec.MsgspecError, UnicodeDecodeError, Unfit, ValidationError):
             return None
 
-    def _compile(self, names: tuple[str, ...]) -> tuple[ReadColumns, _Rest] | None:
-        read = columns_reader(names, exactly=True)
-        if read is None or not self._computes <= set(names):
-            return None
-        ordered = in_jsonb_order(names)
-        fields = {f"c{number}": name for number, name in enumerate(ordered)}
-        metadata = msgspec.defstruct("Metadata", [(f, Any) for f in fields], rename=fields, gc=False)
-        return read, _Rest(ordered, metadata)
+    def _compile(self, names: tuple[str, ...]) -> _Table | None:
+        compiled = row_type(in_jsonb_order(names), exactly=True)
+        return _Table(*compiled) if compiled and self._computes <= set(names) else None
 
-    def _with_nulls(self, columns: Mapping[str, list[str]]) -> Cells:
-        nulls = self._nulls
-        return {
-            name: [None if cell in nulls else cell for cell in column]
-            if any(null in column for null in nulls)
-            else column
-            for name, column in columns.items()
-        }
+    def _cells(self, table: _Table, rows: Sequence[Any]) -> Cells:
+        """The columns that are mapped; a cell that means "no value" becomes None, there and in *rows*."""
+        nulls, cells = self._nulls, dict[str, Sequence[str | None]]()
+        for name, column in table.columns(rows):
+            has_nulls = self._has_nulls(column)
+            if has_nulls:
+                table.set(rows, name, None, map(nulls.__contains__, column))
+            if name in self._mapped:
+                cells[name] = [None if cell in nulls else cell for cell in column] if has_nulls else column
+        return cells
 
-    def _texts(self, ids: list[str], cells: Cells, rest: _Rest) -> list[bytes]:
-        taken: Taken = {}
-        filled = {rule.name: fill(rule, cells, len(ids), taken) for rule in self._rules}
-        left = [_left(cells[name], taken.get(name)) for name in rest.names]
-        return texts_of(self._source, ids, filled, map(rest.metadata, *left))
+    def _has_nulls(self, column: Sequence[str]) -> bool:
+        """Whether any cell means "no value"; mostly it is the empty one, which `all` finds fastest."""
+        blanks = "" in self._nulls and not all(column)
+        return blanks or any(null in column for null in self._texts_for_null)
 
 
 def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:
@@ -95,11 +113,11 @@ def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:
     if rule.keeps_text and None not in column:
         taken[first] = [True] * count
         return column
-    converted = {cell: _converted(rule, cell) for cell in _different(column for _, column in columns)}
-    if None not in column and None not in converted.values():
-        values, changed = zip(*map(converted.__getitem__, column), strict=True)  # type: ignore[arg-type]
-        _mark(taken, first, [not one for one in changed])
-        return values
+    converted = _converted(rule, {cell for _, column in columns for cell in column if cell is not None})
+    if None not in column and None not in converted.values.values():
+        texts = cast("Sequence[str]", column)
+        _mark(taken, first, list(map(converted.kept.__getitem__, texts)))
+        return list(map(converted.values.__getitem__, texts))
     return _fill_row_by_row(rule, columns, converted, taken)
 
 
@@ -111,7 +129,7 @@ def _mark(taken: Taken, name: str, marks: list[bool]) -> None:
 
 
 def _fill_row_by_row(
-    rule: Rule, columns: Sequence[tuple[str, Sequence[str | None]]], converted: Converted, taken: Taken
+    rule: Rule, columns: Sequence[tuple[str, Sequence[str | None]]], converted: _Converted, taken: Taken
 ) -> list[Any]:
     count = len(columns[0][1])
     values: list[Any] = [rule.default] * count
@@ -121,31 +139,28 @@ def _fill_row_by_row(
         left = []
         for row in open_rows:
             cell = column[row]
-            outcome = None if cell is None else converted[cell]
-            if outcome is None:
+            value = None if cell is None else converted.values[cell]
+            if cell is None or value is None:
                 left.append(row)
                 continue
-            values[row], changed = outcome
-            marks[row] = marks[row] or not changed
+            values[row] = value
+            marks[row] = marks[row] or converted.kept[cell]
         open_rows = left
     return values
 
 
-def _different(columns: Iterable[Sequence[str | None]]) -> set[str]:
-    return {cell for column in columns for cell in column if cell is not None}
+def _converted(rule: Rule, cells: Iterable[str]) -> _Converted:
+    """Convert different *cells*, each once. Raises `Unfit` where a declared rule does not fit."""
+    values = {cell: _value(rule, cell) for cell in cells}
+    return _Converted(
+        values, dict(zip(values, map(eq, values, as_stored(list(values.values()))), strict=True))
+    )
 
 
-def _converted(rule: Rule, cell: str) -> tuple[Any, bool] | None:
+def _value(rule: Rule, cell: str) -> Any:
     try:
-        return rule.convert(cell)
+        return rule.read(cell)
     except Unfit:
         if rule.declared:
             raise
         return None
-
-
-def _left(column: Sequence[Any], taken: list[bool] | None) -> Sequence[Any]:
-    """What goes to metadata of a column: all that was not taken."""
-    if taken is None:
-        return column
-    return [msgspec.UNSET if took else cell for cell, took in zip(column, taken, strict=True)]

@@ -37,19 +37,35 @@ def column_names(payload: bytes) -> tuple[str, ...]:
         return ()
 
 
-def columns_reader(names: Sequence[str], *, exactly: bool) -> ReadColumns | None:
-    """Compile the reading of the columns *names*; *exactly*: records have no others. None where that cannot be compiled."""
+def row_type(names: Sequence[str], *, exactly: bool) -> tuple[type[msgspec.Struct], dict[str, str]] | None:
+    """A type for rows with the columns *names*, and its attribute for each of them; *exactly*: they have no others.
+
+    None where there is none.
+    """
     if not 0 < len(names) <= _MOST_COLUMNS:
         return None
-    fields = {f"c{number}": name for number, name in enumerate(names)}
+    attributes = {name: f"c{number}" for number, name in enumerate(names)}
+    columns = {attribute: name for name, attribute in attributes.items()}
     try:
         row = msgspec.defstruct(
-            "Row", [(f, str) for f in fields], rename=fields, gc=False, forbid_unknown_fields=exactly
+            "Row",
+            [(column, str) for column in columns],
+            rename=columns,
+            gc=False,
+            forbid_unknown_fields=exactly,
         )
     except ValueError:  # a name that needs to be escaped
         return None
+    return row, attributes
+
+
+def columns_reader(names: Sequence[str]) -> ReadColumns | None:
+    """Compile the reading of the columns *names* of rows that may have others. None where that cannot be compiled."""
+    if (compiled := row_type(names, exactly=False)) is None:
+        return None
+    row, attributes = compiled
     decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
-    cells = [(name, attrgetter(field)) for field, name in fields.items()]
+    cells = [(name, attrgetter(attribute)) for name, attribute in attributes.items()]
 
     def read(array: bytes) -> Columns:
         rows = decode(array)

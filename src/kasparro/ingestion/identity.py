@@ -156,7 +156,7 @@ def _by_columns(declaration: CsvSource) -> Callable[[Sequence[RawRecord]], list[
 
     @lru_cache(maxsize=8)
     def reader(names: tuple[str, ...]) -> ReadColumns | None:
-        return columns_reader(key, exactly=False) if set(key) <= set(names) else None
+        return columns_reader(key) if set(key) <= set(names) else None
 
     def identify(records: Sequence[RawRecord]) -> list[Keyed | Reject] | None:
         payloads = [record.payload for record in records]

@@ -31,8 +31,8 @@ FALLBACKS: dict[str, tuple[str, ...]] = {
 as_stored = msgspec.to_builtins
 """How a time stands in the dataset."""
 
-Convert = Callable[[Any], tuple[Any, bool]]
-"""A source's value in, the dataset's value and whether it had to be converted out."""
+Read = Callable[[Any], Any]
+"""A source's value in, the dataset's value out. Raises `Unfit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,18 @@ class Rule:
 
     name: str
     paths: tuple[Path, ...]
-    convert: Convert
+    read: Read
     default: Any
     declared: bool
 
     @property
     def keeps_text(self) -> bool:
-        return self.convert is _text
+        return self.read is _text
+
+    def convert(self, value: Any) -> tuple[Any, bool]:
+        """The dataset's value, and whether it is stored otherwise than it came. Raises `Unfit`."""
+        found = self.read(value)
+        return found, as_stored(found) != value
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +120,14 @@ def rules_of(declaration: SourceDeclaration) -> tuple[Rule, ...]:
 
 
 def _rule(name: str, declared: FieldRule | None, *, cells: bool) -> Rule:
-    form = declared.as_ if declared else None
-    convert = _time_converter(form) if name == "published_at" else _text
+    read = _time_in(declared.as_ if declared else None) if name == "published_at" else _text
     if declared is None:
-        return Rule(
-            name, tuple(compile_path(p, cells=cells) for p in FALLBACKS[name]), convert, None, declared=False
-        )
+        paths = tuple(compile_path(p, cells=cells) for p in FALLBACKS[name])
+        return Rule(name, paths, read, None, declared=False)
     constant = declared.default if declared.paths else declared.const
-    default = None if constant is None else convert(constant)[0]
-    return Rule(
-        name, tuple(compile_path(p, cells=cells) for p in declared.paths), convert, default, declared=True
-    )
+    default = None if constant is None else read(constant)
+    paths = tuple(compile_path(p, cells=cells) for p in declared.paths)
+    return Rule(name, paths, read, default, declared=True)
 
 
 def _fill(rule: Rule, fields: Fields) -> tuple[Any, str | None]:
@@ -144,14 +146,14 @@ def _fill(rule: Rule, fields: Fields) -> tuple[Any, str | None]:
     return rule.default, None
 
 
-def _text(value: Any) -> tuple[str, bool]:
+def _text(value: Any) -> str:
     match value:
         case str():
-            return value, False
+            return value
         case bool():
-            return ("true" if value else "false"), True
+            return "true" if value else "false"
         case int() | Decimal() | float():
-            return str(value), True
+            return str(value)
         case _:
             raise Unfit(RejectReason.WRONG_TYPE, f"is {_kind(value)}, where a text is needed")
 
@@ -160,14 +162,13 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def _time_converter(form: str | None) -> Convert:
+def _time_in(form: str | None) -> Read:
     read = time_reader(form)
 
-    def convert(value: Any) -> tuple[datetime, bool]:
+    def read_time(value: Any) -> datetime:
         try:
-            moment = read(value)
+            return read(value)
         except ValueError as error:
             raise Unfit(RejectReason.INVALID_TIME, str(error)) from error
-        return moment, value != as_stored(moment)
 
-    return convert
+    return read_time

@@ -33,7 +33,10 @@ def _iso8601(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError("is a number; say what it counts with `as: epoch_s` or `as: epoch_ms`")  # noqa: TRY004  # bad data
     try:
-        return _utc(datetime.fromisoformat(value.strip()))
+        moment = datetime.fromisoformat(value.strip())
+        return (
+            moment if moment.tzinfo is UTC else _utc(moment)
+        )  # most are; the general way takes twice as long
     except (ValueError, OverflowError):
         raise ValueError("is not an ISO 8601 time; say how it is written with `as:`") from None
 
@@ -66,6 +69,4 @@ def _pattern(value: Any, pattern: str) -> datetime:
 
 
 def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is UTC:  # most are; the general way takes as long as reading the time
-        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

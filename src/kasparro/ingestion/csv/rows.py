@@ -15,6 +15,10 @@ import msgspec
 from kasparro.ingestion.csv.dialect import Dialect
 
 _STRUCT_COLUMNS: Final = 500
+_CONTROLS: Final = bytes(set(range(32)) - {0x0A})
+_QUOTE: Final = b'"'
+_ASIDE: Final = b"\0"
+"""Stands for a delimiter between quotes: no plain cell has it."""
 
 
 class Payloads:
@@ -49,7 +53,10 @@ def _objects(header: Sequence[str]) -> Callable[[Iterable[Sequence[str]]], Itera
 
 
 class _PlainCells:
-    """Payloads of lines without quotes, escapes and control characters: the cells are cut out and pasted between the names."""
+    """Payloads of lines without escapes and control characters: the cells are cut out and pasted between the names.
+
+    Quotes may stand around whole cells within their line, and nowhere else.
+    """
 
     def __init__(self, header: Sequence[str], dialect: Dialect) -> None:
         names = [msgspec.json.encode(name) for name in header]
@@ -57,11 +64,14 @@ class _PlainCells:
         self._pattern = [piece for text in before for piece in (text, b"")]
         self._width = len(header)
         self._delimiter = dialect.delimiter.encode()
+        self._delimiter_in_json = msgspec.json.encode(dialect.delimiter)[1:-1]
         special = {dialect.quotechar, dialect.escapechar} - {None}
         self._usable = self._width > 1 and all(map(str.isascii, filter(None, special)))
-        controls = bytes(set(range(32)) - {0x0A})
         marks = "".join(filter(None, special)).encode("utf-8", "ignore") + b'"\\'
-        self._refused = bytes(set(controls + marks) - set(self._delimiter))
+        refused = set(_CONTROLS + marks) - set(self._delimiter)
+        if dialect.quotechar == '"' and len(self._delimiter) == 1 and self._delimiter != _ASIDE:
+            refused -= set(_QUOTE)
+        self._refused = bytes(refused)
         self._comment = (dialect.comment or "").encode()
 
     def payloads(self, text: bytes) -> list[bytes] | None:
@@ -75,6 +85,28 @@ class _PlainCells:
             return None
         if not text.endswith(b"\n"):
             text += b"\n"
+        quoted = _QUOTE in text
+        bare = self._without_quotes(text) if quoted else text
+        pasted = None if bare is None else self._pasted(bare)
+        if pasted is None:
+            return None
+        payloads = (pasted.replace(_ASIDE, self._delimiter_in_json) if quoted else pasted).split(b"\n")
+        payloads.pop()
+        return payloads
+
+    def _without_quotes(self, text: bytes) -> bytes | None:
+        """Take off quotes that are around cells of one line, and let the delimiters between them stand aside; None of others."""
+        parts = text.split(_QUOTE)
+        parts[0] = b"\n" + parts[0]
+        around, quoted = set(parts[::2]), _QUOTE.join(parts[1::2])
+        ends = {part[:1] for part in around} | {part[-1:] for part in around}
+        if b"\n" in quoted or not ends <= {self._delimiter, b"\n"}:
+            return None
+        parts[1::2] = quoted.replace(self._delimiter, _ASIDE).split(_QUOTE)
+        return b"".join(parts)[1:]
+
+    def _pasted(self, text: bytes) -> bytes | None:
+        """The payloads of lines that are all full rows, each with a line end behind it."""
         delimiter, stride = self._delimiter, self._width + 1
         cells = text.replace(b"\n", delimiter + b"\n" + delimiter).split(delimiter)
         cells.pop()
@@ -85,6 +117,4 @@ class _PlainCells:
             )
         pieces = self._pattern * lines
         pieces[1::2] = cells
-        payloads = b"".join(pieces).split(b"\n")
-        payloads.pop()
-        return payloads
+        return b"".join(pieces)
