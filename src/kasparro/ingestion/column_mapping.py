@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import compress
 from operator import eq
 from typing import Any, cast
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from kasparro.core.etl_config import CsvSource
 from kasparro.ingestion.columns import as_array, column_names, row_type
-from kasparro.ingestion.mapping import Rule, as_stored, rules_of
+from kasparro.ingestion.mapping import Read, Rule, as_stored, rules_of
 from kasparro.ingestion.record_texts import in_jsonb_order, texts_of
 from kasparro.ingestion.values import Unfit
 from kasparro.schemas.ingest import Keyed
@@ -114,7 +114,7 @@ def fill(rule: Rule, cells: Cells, count: int, taken: Taken) -> Sequence[Any]:
         taken[first] = [True] * count
         return column
     converted = _converted(rule, {cell for _, column in columns for cell in column if cell is not None})
-    if None not in column and None not in converted.values.values():
+    if None not in column and (rule.declared or None not in converted.values.values()):
         texts = cast("Sequence[str]", column)
         _mark(taken, first, list(map(converted.kept.__getitem__, texts)))
         return list(map(converted.values.__getitem__, texts))
@@ -151,16 +151,14 @@ def _fill_row_by_row(
 
 def _converted(rule: Rule, cells: Iterable[str]) -> _Converted:
     """Convert different *cells*, each once. Raises `Unfit` where a declared rule does not fit."""
-    values = {cell: _value(rule, cell) for cell in cells}
-    return _Converted(
-        values, dict(zip(values, map(eq, values, as_stored(list(values.values()))), strict=True))
-    )
+    read = rule.read if rule.declared else partial(_fitting, rule.read)
+    values = {cell: read(cell) for cell in cells}
+    kept = map(eq, values, as_stored(list(values.values())))
+    return _Converted(values, dict(zip(values, kept, strict=True)))
 
 
-def _value(rule: Rule, cell: str) -> Any:
+def _fitting(read: Read, cell: str) -> Any:
     try:
-        return rule.read(cell)
+        return read(cell)
     except Unfit:
-        if rule.declared:
-            raise
         return None
