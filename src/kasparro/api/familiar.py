@@ -129,7 +129,7 @@ class Again:
             response = reader.write(known.question, exchange, state, found)
             self._letterhead = Letterhead.of(found, response.status_code, self._headers(exchange, response))
             return self._whole(exchange, response)
-        return self._letterhead.on(exchange, state, reader.body(exchange, state, found))
+        return self._letterhead.on(exchange, state, reader.pieces(exchange, state, found))
 
     async def _go_on_later(
         self, exchange: Exchange, done: Done, state: DatasetState, *, counted: bool
@@ -149,15 +149,21 @@ class Again:
         self._end(exchange, done, answer)
 
     def _failed(self, exchange: Exchange, error: Exception) -> Whole:
-        REQUEST_ID.set(exchange.request_id)
+        before = REQUEST_ID.set(exchange.request_id)  # who is told of the same state next is another request
+        try:
+            return self._whole(exchange, self._refusal(exchange, error))
+        finally:
+            REQUEST_ID.reset(before)
+
+    def _refusal(self, exchange: Exchange, error: Exception) -> Response:
         match error:
             case RateLimited():
-                return self._whole(exchange, refused(self._known.origin, exchange, error))
+                return refused(self._known.origin, exchange, error)
             case KasparroError():
-                return self._whole(exchange, not_served(exchange, error))
+                return not_served(exchange, error)
             case _:
                 log.error("request.failed", exc_info=error)
-                return self._whole(exchange, internal_error(exchange))
+                return internal_error(exchange)
 
     def _whole(self, exchange: Exchange, response: Response) -> Whole:
         return Whole.of(response.status_code, self._headers(exchange, response), bytes(response.body))
@@ -184,7 +190,7 @@ class Letterhead:
         lines = settled([header for header in headers if header[0] not in PARTICULAR_TOLD])
         return None if lines is None else cls(found, int(status), lines)
 
-    def on(self, exchange: Exchange, state: DatasetState, body: bytes) -> Whole:
+    def on(self, exchange: Exchange, state: DatasetState, body: tuple[bytes, ...]) -> Whole:
         """The answer to one request. What is particular to it is made of numbers and ids of ours: it needs no looking at."""
         lines = PARTICULAR_LINES % (
             self.lines,
@@ -195,5 +201,5 @@ class Letterhead:
         if exchange.limit is not None:
             lines += b"%b: %b\r\n" % exchange.limit[1]
         if self.found.page is not None:
-            lines += b"content-length: %d\r\n" % len(body)
+            lines += b"content-length: %d\r\n" % sum(map(len, body))
         return Whole(self.status, lines, body)

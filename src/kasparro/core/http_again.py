@@ -23,15 +23,18 @@ LONGEST: Final = 4_000
 
 @dataclass(slots=True)
 class Whole:
-    """An answer of which everything is known. `lines` are those of its headers; None where they are not fit to be sent."""
+    """An answer of which everything is known. `lines` are those of its headers; None where they are not fit to be sent.
+
+    `body` is in pieces: what many answers have alike is copied but once.
+    """
 
     status: int
     lines: bytes | None
-    body: bytes
+    body: tuple[bytes, ...]
 
     @classmethod
     def of(cls, status: int, headers: Sequence[Header], body: bytes) -> Whole:
-        return cls(int(status), lines_of(status, headers, body), body)
+        return cls(int(status), lines_of(status, headers, body), (body,))
 
 
 Answerer = Callable[[Callable[[Whole], None]], None]

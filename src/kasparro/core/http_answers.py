@@ -77,6 +77,6 @@ def settled(headers: Sequence[Header]) -> bytes | None:
     return lines if sound and FRAMING.isdisjoint(dict(headers)) else None
 
 
-def written(status: int, lines: bytes, body: bytes) -> bytes:
-    """An answer as it is sent."""
-    return b"".join((STATUS_LINE[status], lines, b"\r\n", body))
+def written(status: int, lines: bytes, *body: bytes) -> bytes:
+    """An answer as it is sent; its body may be in pieces."""
+    return b"".join((STATUS_LINE[status], lines, b"\r\n", *body))

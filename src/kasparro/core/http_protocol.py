@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
         else:
             always = self.porter.always(self.server_state.default_headers)
-            self.porter.send(self, written(answer.status, always + answer.lines, answer.body))
+            self.porter.send(self, written(answer.status, always + answer.lines, *answer.body))
 
     def send_again(self, content: bytes) -> None:
         """The answer to the request that came again, and what comes behind it."""

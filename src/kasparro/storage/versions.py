@@ -144,21 +144,20 @@ class Versions:
         if self._trips is None or self._trips.connection is not connection:
             self._trips = await RoundTrips.prepared(connection, QUESTION, self.database.deadline)
         with self._trips as trips:
-            while await self._somebody_waits() and not trips.over:
+            while self._waiting or (await self._somebody_comes() and not trips.over):
                 self._asked_for, self._waiting = self._waiting, []
                 self.asked += 1
                 row = await trips.ask()
                 self._tell(self._state(row.get_value(0, 0) or b"", row.get_value(0, 1)))
 
-    async def _somebody_waits(self) -> bool:
+    async def _somebody_comes(self) -> bool:
         """Under load the next one comes at once; to give the connection back meanwhile would be most of the work."""
-        if not self._waiting:
-            loop = asyncio.get_running_loop()
-            self._called = loop.create_future()
-            enough = loop.call_later(LINGER_SECONDS, _wake, self._called)
-            await self._called
-            enough.cancel()
-            self._called = None
+        loop = asyncio.get_running_loop()
+        self._called = loop.create_future()
+        enough = loop.call_later(LINGER_SECONDS, _wake, self._called)
+        await self._called
+        enough.cancel()
+        self._called = None
         return bool(self._waiting)
 
     def _tell(self, outcome: DatasetState | StorageError) -> None:
