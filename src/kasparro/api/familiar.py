@@ -45,7 +45,7 @@ PARTICULAR_TOLD: Final = frozenset(
 )
 """Headers of answers that are different each time."""
 
-PARTICULAR_LINES: Final = b"%%b%b: %%b\r\nx-request-id: %%b\r\nserver-timing: %%b\r\n" % AS_OF
+PARTICULAR_LINES: Final = b"%b" + AS_OF + b": %b\r\nx-request-id: %b\r\nserver-timing: %b\r\n"
 """Those that every answer has, under what answers have alike."""
 
 Done = Callable[[Whole], None]

@@ -71,10 +71,14 @@ def lines_of(status: int, headers: Sequence[Header], body: bytes) -> bytes | Non
 
 def settled(headers: Sequence[Header]) -> bytes | None:
     """The lines of headers; None where they are not sound, or say how the body is sent."""
-    lines = b"\r\n".join([*[b": ".join(header) for header in headers], b""])
+    lines = printed(headers)
     # The only control characters are the breaks that were put between them.
     sound = len(lines.translate(None, CONTROLS)) == len(lines) - 2 * len(headers)
     return lines if sound and FRAMING.isdisjoint(dict(headers)) else None
+
+
+def printed(headers: Sequence[Header]) -> bytes:
+    return b"\r\n".join([*[b": ".join(header) for header in headers], b""])
 
 
 def written(status: int, lines: bytes, *body: bytes) -> bytes:

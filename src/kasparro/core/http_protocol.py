@@ -18,7 +18,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kasparro.core.http_again import KEEP, LONGEST, OFFER, Answerer, Memory, Whole
-from kasparro.core.http_answers import AtOnce, Header, settled, written
+from kasparro.core.http_answers import AtOnce, Header, printed, written
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers, and of trailers. What is less may still be too much for the application."""
@@ -57,9 +57,9 @@ class Porter:
         return Connection(self, **given)
 
     def always(self, headers: list[Header]) -> bytes:
-        """The lines of the headers of every answer. The server makes a new list of them each second."""
+        """The lines of *headers*, the server's own: of every answer, in a new list each second."""
         if headers is not self._always[0]:
-            self._always = headers, settled(headers) or b""
+            self._always = headers, printed(headers)
         return self._always[1]
 
     def send(self, connection: Connection, content: bytes) -> None:
