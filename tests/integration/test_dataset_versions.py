@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC
 
 import psycopg
 import pytest
 
 from kasparro.core.database import Database, PoolOptions
 from kasparro.core.errors import StorageError
-from kasparro.storage.versions import Versions
+from kasparro.storage.versions import QUESTION, Versions
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +105,31 @@ async def test_who_goes_does_not_end_the_question_of_the_others(versions):
     assert (await waiting[1]).sources == (await waiting[2]).sources == {}
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
+
+
+async def test_who_cannot_be_told_keeps_it_from_nobody(versions):
+    failures, states = [], []
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+    loop.set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+
+    def fail(_state) -> None:
+        raise ZeroDivisionError
+
+    for each in (states.append, fail, states.append, fail, told.set_result):
+        versions.ask(each)
+
+    assert [await asyncio.wait_for(told, 60)] * 2 == states
+    assert list(map(type, failures)) == [ZeroDivisionError] * 2
+
+
+def test_the_moment_is_told_in_utc_wherever_the_session_stands(connection):
+    connection.execute("SET timezone TO 'Asia/Kolkata'")
+    with connection.transaction():
+        told, _ = connection.execute(QUESTION).fetchone()
+        now = connection.execute("SELECT now()").fetchone()[0].astimezone(UTC)
+
+    assert told == f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 async def test_without_a_database_everybody_who_waits_is_told():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kasparro.api.codings import NOTHING, Accepted
+from kasparro.api.headers import Header
 from kasparro.core import clock
 from kasparro.core.config import Scope
 from kasparro.core.database_time import Meter
@@ -39,8 +40,8 @@ class Caller:
 class Exchange:
     """`status` and `code` are those of the answer, once there is one; `code` only when it is a problem.
 
-    `headers` are those that the answer is to have beside its own, `accepts` the codings it may have. `kept` tells whether it was
-    found among the answers kept here, None where nothing was looked for.
+    `limit` are the headers that say how the caller stands with theirs: what it is, and what is left of it. `accepts` are the
+    codings that the answer may have. `kept` tells whether it was found among those kept here, None where nothing was looked for.
     """
 
     request_id: str
@@ -48,7 +49,7 @@ class Exchange:
     caller: Caller = field(default_factory=Caller)
     status: int | None = None
     code: str | None = None
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    limit: tuple[Header, Header] | None = None
     kept: bool | None = None
     database: Meter = field(default_factory=Meter)
     started: float = field(default_factory=clock.monotonic)
@@ -67,14 +68,14 @@ class Exchange:
         return told + (b", cache;desc=hit" if self.kept else b", cache;desc=miss")
 
     @property
-    def particular(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    def particular(self) -> tuple[Header, Header]:
         """The headers of its answer that no other answer has."""
         return (b"x-request-id", self.request_id.encode()), (b"server-timing", self.timing)
 
     @property
-    def told(self) -> list[tuple[bytes, bytes]]:
+    def told(self) -> list[Header]:
         """The headers of its answer that are about itself."""
-        return [*self.headers, *self.particular, VARY]
+        return [*(self.limit or ()), *self.particular, VARY]
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -21,7 +20,7 @@ from starlette.types import Scope as Connection
 
 from kasparro.api.codings import Accepted
 from kasparro.api.exchange import Caller, Exchange, exchange_of
-from kasparro.api.headers import completed
+from kasparro.api.headers import Header, completed
 from kasparro.api.problems import internal_error, not_served
 from kasparro.api.questions import Question
 from kasparro.api.reader import AS_OF, Found, Reader
@@ -45,6 +44,9 @@ PARTICULAR_TOLD: Final = frozenset(
     {AS_OF, b"content-length", b"ratelimit", b"server-timing", b"x-request-id"}
 )
 """Headers of answers that are different each time."""
+
+PARTICULAR_LINES: Final = b"%b" + AS_OF + b": %b\r\nx-request-id: %b\r\nserver-timing: %b\r\n"
+"""Those that every answer has, under what answers have alike."""
 
 Done = Callable[[Whole], None]
 
@@ -89,7 +91,7 @@ class Again:
     def __init__(self, familiar: Familiar, known: Known) -> None:
         self._familiar = familiar
         self._known = known
-        self._letterhead = Letterhead(None, b"")
+        self._letterhead: Letterhead | None = None
 
     def __call__(self, done: Done) -> None:
         exchange = Exchange(secrets.token_hex(16), self._known.accepts, self._known.caller)
@@ -123,17 +125,11 @@ class Again:
         found = reader.find(known.question, known.tags, exchange, state)
         if found is None:
             return None
-        if self._letterhead.found != found:
-            answer = self._whole(exchange, reader.write(known.question, exchange, state, found))
-            self._letterhead = Letterhead.of(found, answer)
-            return answer
-        body = reader.body(exchange, state, found)
-        headers = [(AS_OF, state.as_of_text), *exchange.particular]
-        headers += [header for header in exchange.headers if header[0] in PARTICULAR_TOLD]
-        if found.page is None:
-            return Whole(HTTPStatus.NOT_MODIFIED, headers, body, self._letterhead.lines)
-        headers.append((b"content-length", b"%d" % len(body)))
-        return Whole(HTTPStatus.OK, headers, body, self._letterhead.lines)
+        if self._letterhead is None or self._letterhead.found != found:
+            response = reader.write(known.question, exchange, state, found)
+            self._letterhead = Letterhead.of(found, response.status_code, self._headers(exchange, response))
+            return self._whole(exchange, response)
+        return self._letterhead.on(exchange, state, reader.pieces(exchange, state, found))
 
     async def _go_on_later(
         self, exchange: Exchange, done: Done, state: DatasetState, *, counted: bool
@@ -153,19 +149,27 @@ class Again:
         self._end(exchange, done, answer)
 
     def _failed(self, exchange: Exchange, error: Exception) -> Whole:
-        REQUEST_ID.set(exchange.request_id)
+        before = REQUEST_ID.set(exchange.request_id)  # who is told of the same state next is another request
+        try:
+            return self._whole(exchange, self._refusal(exchange, error))
+        finally:
+            REQUEST_ID.reset(before)
+
+    def _refusal(self, exchange: Exchange, error: Exception) -> Response:
         match error:
             case RateLimited():
-                return self._whole(exchange, refused(self._known.origin, exchange, error))
+                return refused(self._known.origin, exchange, error)
             case KasparroError():
-                return self._whole(exchange, not_served(exchange, error))
+                return not_served(exchange, error)
             case _:
                 log.error("request.failed", exc_info=error)
-                return self._whole(exchange, internal_error(exchange))
+                return internal_error(exchange)
 
     def _whole(self, exchange: Exchange, response: Response) -> Whole:
-        headers = completed(response.raw_headers, exchange.told, self._known.origin["scheme"])
-        return Whole(response.status_code, headers, bytes(response.body))
+        return Whole.of(response.status_code, self._headers(exchange, response), bytes(response.body))
+
+    def _headers(self, exchange: Exchange, response: Response) -> list[Header]:
+        return completed(response.raw_headers, exchange.told, self._known.origin["scheme"])
 
     def _end(self, exchange: Exchange, done: Done, answer: Whole) -> None:
         exchange.status = answer.status
@@ -177,10 +181,25 @@ class Again:
 class Letterhead:
     """What the headers of all answers from what was `found` have alike, in print."""
 
-    found: Found | None
+    found: Found
+    status: int
     lines: bytes
 
     @classmethod
-    def of(cls, found: Found, answer: Whole) -> Letterhead:
-        lines = settled([header for header in answer.headers if header[0] not in PARTICULAR_TOLD])
-        return cls(None, b"") if lines is None else cls(found, lines)
+    def of(cls, found: Found, status: int, headers: list[Header]) -> Letterhead | None:
+        lines = settled([header for header in headers if header[0] not in PARTICULAR_TOLD])
+        return None if lines is None else cls(found, int(status), lines)
+
+    def on(self, exchange: Exchange, state: DatasetState, body: tuple[bytes, ...]) -> Whole:
+        """The answer to one request. What is particular to it is made of numbers and ids of ours: it needs no looking at."""
+        lines = PARTICULAR_LINES % (
+            self.lines,
+            state.as_of_text,
+            exchange.request_id.encode(),
+            exchange.timing,
+        )
+        if exchange.limit is not None:
+            lines += b"%b: %b\r\n" % exchange.limit[1]
+        if self.found.page is not None:
+            lines += b"content-length: %d\r\n" % sum(map(len, body))
+        return Whole(self.status, lines, body)

@@ -115,16 +115,16 @@ class Reader:
             own += found.marks.validators
         if found.page is None:
             return Answer(HTTPStatus.NOT_MODIFIED, own)
-        body = self.body(exchange, state, found)
+        body = b"".join(self.pieces(exchange, state, found))
         if found.packed is not None:
             own.append(GZIPPED)
         own += (JSON, (b"link", question.link(found.page.cursor)), (b"content-length", b"%d" % len(body)))
         return Answer(HTTPStatus.OK, own, body)
 
-    def body(self, exchange: Exchange, state: DatasetState, found: Found) -> bytes:
-        """What the answer says of itself, and the page."""
+    def pieces(self, exchange: Exchange, state: DatasetState, found: Found) -> tuple[bytes, ...]:
+        """Its body: what the answer says of itself, and the page."""
         if found.page is None:
-            return b""
+            return ()
         beginning = b'{"request_id":"%b","as_of":"%b","stale":%b%b%.3f' % (
             exchange.request_id.encode(),
             state.as_of_text,
@@ -133,8 +133,8 @@ class Reader:
             exchange.milliseconds,
         )
         if found.packed is not None:
-            return gzip_around(beginning, found.page.after, found.packed.after)
-        return beginning + found.page.after
+            return (gzip_around(beginning, found.page.after, found.packed.after),)
+        return beginning, found.page.after
 
     async def record(self, record_id: int, exchange: Exchange, headers: Iterable[Header]) -> Answer:
         """One record. Raises `NotFound` and `StorageError`."""

@@ -24,6 +24,7 @@ from kasparro.api.access import (
     credentials_of,
 )
 from kasparro.api.exchange import Caller, Exchange, exchange_of
+from kasparro.api.headers import Header
 from kasparro.api.limits import WINDOW_SECONDS, Failures, Limiter, Standing, network_of
 from kasparro.api.problems import problem_of, rule_of
 from kasparro.core.config import Scope
@@ -119,7 +120,7 @@ class Counted:
 
     def refuse(self, exchange: Exchange, standing: Standing) -> None:
         """Say in *exchange* how they stand. Raises `RateLimited` where they may not."""
-        exchange.headers += limit_headers(self.policy, standing)
+        exchange.limit = limit_headers(self.policy, standing)
         if not standing.allowed:
             raise RateLimited(
                 f"this {self.policy} may ask {self.per_minute} times a minute", retry_after=standing.reset
@@ -152,14 +153,14 @@ class Guard:
         await self.app(scope, receive, send)
 
 
-def limit_headers(policy: str, standing: Standing) -> list[tuple[bytes, bytes]]:
+def limit_headers(policy: str, standing: Standing) -> tuple[Header, Header]:
     """`RateLimit` and `RateLimit-Policy`, structured fields (draft-ietf-httpapi-ratelimit-headers-10)."""
     told = b'"%s";r=%d;t=%d' % (policy.encode(), standing.remaining, standing.reset)
-    return [_policy_header(policy, standing.limit), (b"ratelimit", told)]
+    return _policy_header(policy, standing.limit), (b"ratelimit", told)
 
 
 @lru_cache(maxsize=1024)
-def _policy_header(policy: str, limit: int) -> tuple[bytes, bytes]:
+def _policy_header(policy: str, limit: int) -> Header:
     return b"ratelimit-policy", b'"%s";q=%d;w=%d' % (policy.encode(), limit, WINDOW_SECONDS)
 
 

@@ -35,6 +35,6 @@ class Served:
         if exchange.code:
             event["code"] = exchange.code
         if ours and method in METHODS:
-            plain.info("request.served", exchange.request_id, **event)
+            plain.info("request.served", exchange.request_id, event)
         else:
             log.info("request.served", request_id=exchange.request_id, **event)

@@ -8,9 +8,11 @@ at whatever else decides the answer, the `Answerer` looks each time. `http_proto
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from kasparro.core.http_answers import Header, lines_of
 
 OFFER: Final = "kasparro.again"
 KEEP: Final = "keep"
@@ -21,12 +23,18 @@ LONGEST: Final = 4_000
 
 @dataclass(slots=True)
 class Whole:
-    """An answer of which everything is known. `settled` are header lines that `http_answers.settled` has looked at before."""
+    """An answer of which everything is known. `lines` are those of its headers; None where they are not fit to be sent.
+
+    `body` is in pieces: what many answers have alike is copied but once.
+    """
 
     status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    settled: bytes = b""
+    lines: bytes | None
+    body: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, status: int, headers: Sequence[Header], body: bytes) -> Whole:
+        return cls(int(status), lines_of(status, headers, body), (body,))
 
 
 Answerer = Callable[[Callable[[Whole], None]], None]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 Message = Any
+Header = tuple[bytes, bytes]
 
 CONTROLS: Final = bytes({*range(32), 127} - set(b"\t"))
 """What a header does not contain (RFC 9110, 5.5)."""
@@ -57,36 +58,29 @@ class AtOnce:
             or status not in STATUS_LINE
         ):
             return None
-        return whole(status, [*cycle.default_headers, *start.get("headers", ())], message.get("body", b""))
+        body = message.get("body", b"")
+        lines = lines_of(status, [*cycle.default_headers, *start.get("headers", ())], body)
+        return None if lines is None else written(status, lines, body)
 
 
-def whole(
-    status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, settled: bytes = b""
-) -> bytes | None:
-    """The bytes of an answer whose headers tell its length; None where they do not, or are not sound.
-
-    The lines of further headers may be `settled` already.
-    """
-    named = dict(headers)
-    if not FRAMING.isdisjoint(named):
-        return None
-    length = named.get(b"content-length", b"0" if status in NO_BODY else b"")
-    head = STATUS_LINE[status] + _lines(headers)
-    if length != b"%d" % len(body) or not _sound(head, len(headers) + 1):
-        return None
-    return b"".join((head, settled, b"\r\n", body))
+def lines_of(status: int, headers: Sequence[Header], body: bytes) -> bytes | None:
+    """The lines of headers that tell the length of *body*; None where they do not, or are not sound."""
+    length = dict(headers).get(b"content-length", b"0" if status in NO_BODY else b"")
+    return settled(headers) if length == b"%d" % len(body) else None
 
 
-def settled(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
-    """The lines of headers that many answers have alike, none of them about a body's length; None where they are not sound."""
-    lines = _lines(headers)
-    return lines if _sound(lines, len(headers)) and FRAMING.isdisjoint(dict(headers)) else None
+def settled(headers: Sequence[Header]) -> bytes | None:
+    """The lines of headers; None where they are not sound, or say how the body is sent."""
+    lines = printed(headers)
+    # The only control characters are the breaks that were put between them.
+    sound = len(lines.translate(None, CONTROLS)) == len(lines) - 2 * len(headers)
+    return lines if sound and FRAMING.isdisjoint(dict(headers)) else None
 
 
-def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def printed(headers: Sequence[Header]) -> bytes:
     return b"\r\n".join([*[b": ".join(header) for header in headers], b""])
 
 
-def _sound(head: bytes, lines: int) -> bool:
-    """Whether the only control characters in *head* are the breaks that were put between its *lines*."""
-    return len(head.translate(None, CONTROLS)) == len(head) - 2 * lines
+def written(status: int, lines: bytes, *body: bytes) -> bytes:
+    """An answer as it is sent; its body may be in pieces."""
+    return b"".join((STATUS_LINE[status], lines, b"\r\n", *body))

@@ -18,7 +18,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kasparro.core.http_again import KEEP, LONGEST, OFFER, Answerer, Memory, Whole
-from kasparro.core.http_answers import AtOnce, whole
+from kasparro.core.http_answers import AtOnce, Header, printed, written
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request line with its headers, and of trailers. What is less may still be too much for the application."""
@@ -48,12 +48,19 @@ class Porter:
         self.limits = limits
         self.memory = Memory()
         self._ready: list[tuple[Connection, bytes]] = []
+        self._always: tuple[list[Header], bytes] = ([], b"")
         self.open: dict[Connection, None] = {}
         """In the order in which they were made."""
 
     def protocol(self, **given: Any) -> Connection:
         """What uvicorn asks for with each connection."""
         return Connection(self, **given)
+
+    def always(self, headers: list[Header]) -> bytes:
+        """The lines of *headers*, the server's own: of every answer, in a new list each second."""
+        if headers is not self._always[0]:
+            self._always = headers, printed(headers)
+        return self._always[1]
 
     def send(self, connection: Connection, content: bytes) -> None:
         """Send *content* together with the answers that become ready in the same turn of the loop.
@@ -184,19 +191,17 @@ class Connection(HttpToolsProtocol):
         return cycle.keep_alive and not cycle.body and self.remembers and len(data) <= LONGEST
 
     def _answer_again(self, answerer: Answerer) -> None:
-        self._unset_keepalive_if_required()
         self.answering, self.waiting_since = True, None
         answerer(self._answered)
 
     def _answered(self, answer: Whole) -> None:
-        headers = [*self.server_state.default_headers, *answer.headers]
-        content = whole(answer.status, headers, answer.body, answer.settled)
-        if content is None:
+        if answer.lines is None:
             self.logger.error("an answer was not sound")
             self.answering = False
             self.transport.close()
         else:
-            self.porter.send(self, content)
+            always = self.porter.always(self.server_state.default_headers)
+            self.porter.send(self, written(answer.status, always + answer.lines, *answer.body))
 
     def send_again(self, content: bytes) -> None:
         """The answer to the request that came again, and what comes behind it."""
@@ -212,10 +217,22 @@ class Connection(HttpToolsProtocol):
             held, self.held = self.held, b""
             self.flow.resume_reading()
             self.data_received(held)
+        elif self.timeout_keep_alive_task is None:
+            self._wait_for_the_next(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Requests that come again leave the timer as it is: it may go off too early, and then goes on."""
+        self.timeout_keep_alive_task = None
+        if self.waiting_since is None:
+            return
+        left = self.waiting_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_for_the_next(left)
         else:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            super().timeout_keep_alive_handler()
+
+    def _wait_for_the_next(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
         if self.answering:

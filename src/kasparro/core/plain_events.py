@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import structlog
 
 from kasparro.core import clock, logging_config
+
+ENCODER: Final = msgspec.json.Encoder()
 
 
 class PlainEvents:
@@ -23,10 +27,10 @@ class PlainEvents:
         self._name = name
         self._logger = logging.getLogger(name)
         self._log = structlog.get_logger(name)
-        self._lines: list[bytes] = []
+        self._lines: list[dict[str, str | float | None]] = []
         self._time = ""
 
-    def info(self, event: str, request_id: str, **values: str | float | None) -> None:
+    def info(self, event: str, request_id: str, values: Mapping[str, str | float | None]) -> None:
         """Log *event*. The *values* are ours: numbers, and names out of small sets."""
         if not self._lines:  # of the others of this moment it is known
             if not logging_config.writes_json_alone() or not self._logger.isEnabledFor(logging.INFO):
@@ -34,15 +38,21 @@ class PlainEvents:
                 return
             asyncio.get_running_loop().call_soon(self._write)
             self._time = clock.now().isoformat().replace("+00:00", "Z")
-        line = {"time": self._time, "level": "info", "event": event, **values}
-        line["request_id"] = request_id
-        line["logger"] = self._name
-        self._lines.append(msgspec.json.encode(line))
+        self._lines.append(
+            {
+                "time": self._time,
+                "level": "info",
+                "event": event,
+                **values,
+                "request_id": request_id,
+                "logger": self._name,
+            }
+        )
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
         try:
-            sys.stderr.write(b"\n".join([*lines, b""]).decode())
+            sys.stderr.write(ENCODER.encode_lines(lines).decode())
             sys.stderr.flush()
         except (OSError, ValueError):
             return  # stderr is gone, and there is nowhere to say so

@@ -7,6 +7,7 @@ to the database serves all who asked before it was sent: under load there is one
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from kasparro.core.errors import DatabaseUnavailable, StorageError
 from kasparro.core.round_trips import RoundTrips
 
 QUESTION: Final = """
-SELECT now(), (
+SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), (
     SELECT json_agg(json_build_array(
         source, concat_ws('.', c.id, c.version, c.record_count, coalesce(extract(epoch FROM c.changed_at), 0),
                           coalesce(c.search_language, '-')),
@@ -50,9 +51,12 @@ class SourceState(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True)
 class DatasetState:
-    """Every source as of a moment: whatever was committed before `as_of` is in it. `whole` is the stamp of all together."""
+    """Every source as of a moment: whatever was committed before `as_of` is in it. `whole` is the stamp of all together.
 
-    as_of: datetime
+    `as_of_text` is that moment as answers have it (RFC 3339).
+    """
+
+    as_of_text: bytes
     sources: Mapping[str, SourceState]
     whole: str
 
@@ -71,9 +75,8 @@ class DatasetState:
         return state.changed_at if state else None
 
     @cached_property
-    def as_of_text(self) -> bytes:
-        """`as_of` as answers have it (RFC 3339)."""
-        return self.as_of.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+    def as_of(self) -> datetime:
+        return datetime.fromisoformat(self.as_of_text.decode())
 
 
 LINGER_SECONDS: Final = 0.02
@@ -141,38 +144,45 @@ class Versions:
         if self._trips is None or self._trips.connection is not connection:
             self._trips = await RoundTrips.prepared(connection, QUESTION, self.database.deadline)
         with self._trips as trips:
-            while await self._somebody_waits() and not trips.over:
+            while self._waiting or (await self._somebody_comes() and not trips.over):
                 self._asked_for, self._waiting = self._waiting, []
                 self.asked += 1
                 row = await trips.ask()
                 self._tell(self._state(row.get_value(0, 0) or b"", row.get_value(0, 1)))
 
-    async def _somebody_waits(self) -> bool:
+    async def _somebody_comes(self) -> bool:
         """Under load the next one comes at once; to give the connection back meanwhile would be most of the work."""
-        if not self._waiting:
-            loop = asyncio.get_running_loop()
-            self._called = loop.create_future()
-            enough = loop.call_later(LINGER_SECONDS, _wake, self._called)
-            await self._called
-            enough.cancel()
-            self._called = None
+        loop = asyncio.get_running_loop()
+        self._called = loop.create_future()
+        enough = loop.call_later(LINGER_SECONDS, _wake, self._called)
+        await self._called
+        enough.cancel()
+        self._called = None
         return bool(self._waiting)
 
     def _tell(self, outcome: DatasetState | StorageError) -> None:
         """Those for whom was asked; where it did not come to that, all who wait."""
         if not self._asked_for:
             self._asked_for, self._waiting = self._waiting, []
-        loop = asyncio.get_running_loop()
-        for told in self._asked_for:
-            loop.call_soon(told, outcome)
-        self._asked_for = []
+        told, self._asked_for = self._asked_for, []
+        asyncio.get_running_loop().call_soon(_tell_each, deque(told), outcome)
 
     def _state(self, now: bytes, text: bytes | None) -> DatasetState:
         if text != self._text:
             states = STATES.decode(text) if text else ()
             self._text, self._sources = text, {one.source: one for one in states}
             self._whole = " ".join(f"{one.source}:{one.stamp}" for one in states)
-        return DatasetState(datetime.fromisoformat(now.decode()), self._sources, self._whole)
+        return DatasetState(now, self._sources, self._whole)
+
+
+def _tell_each(told: deque[Told], outcome: DatasetState | StorageError) -> None:
+    """Whoever fails is no reason not to tell the others."""
+    try:
+        while told:
+            told.popleft()(outcome)
+    finally:
+        if told:
+            asyncio.get_running_loop().call_soon(_tell_each, told, outcome)
 
 
 def _settle(answer: asyncio.Future[DatasetState], outcome: DatasetState | StorageError) -> None:

@@ -18,7 +18,7 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 def whole(text: str, **headers: str) -> Whole:
     lines = {"content-length": str(len(text)), **headers}
-    return Whole(200, [(name.encode(), value.encode()) for name, value in lines.items()], text.encode())
+    return Whole.of(200, [(name.encode(), value.encode()) for name, value in lines.items()], text.encode())
 
 
 class Application:

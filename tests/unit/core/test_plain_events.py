@@ -31,7 +31,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]
 
 def logged(events: PlainEvents) -> None:
     async def go() -> None:
-        events.info("request.served", "r-1", **VALUES)
+        events.info("request.served", "r-1", VALUES)
         await asyncio.sleep(0)
 
     asyncio.run(go())
@@ -54,7 +54,7 @@ def test_lines_of_one_moment_are_written_in_their_order(lines):
 
     async def go() -> None:
         for number in range(5):
-            events.info("request.served", f"r-{number}")
+            events.info("request.served", f"r-{number}", {})
         await asyncio.sleep(0)
 
     asyncio.run(go())

@@ -200,8 +200,6 @@ class Connection:
         except RateLimited as error:
             await self._refuse(operation_id, error)
             return
-        finally:
-            self._exchange.headers.clear()
         task = asyncio.create_task(self._operate(operation_id, message.get("payload")), name="an operation")
         self._operations[operation_id] = task
 
