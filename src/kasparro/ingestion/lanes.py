@@ -2,7 +2,8 @@
 
 While one batch is written, the next is written beside it on a connection of its own, and the one after that is looked up and
 normalised. They become visible in the order in which they were fetched; a batch that shares a key with one still under way
-waits for it. Called by `runner`.
+waits for it. In a crowd, where others want the processors as well, each is written before the next one is looked at: readers
+then wait for a load by moments, and it is hardly slower. Called by `runner`.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ class Lanes:
         committed: Callable[[RunCounters], None],
         lanes: int = LANES,
         tell: Callable[[Notice], None] = lambda _notice: None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._recipe = recipe
         self._committed = committed
         self._lanes = lanes
         self._tell = tell
+        self._crowded = crowded
         self._under_way: deque[_UnderWay] = deque()
         self._failed = False
 
@@ -67,7 +70,7 @@ class Lanes:
             await self._give_up()
 
     async def take(self, haul: Haul) -> None:
-        """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch before."""
+        """Prepare *haul* and begin to write it; returns as soon as the next one may come. Raises what stopped a batch."""
         identified = await computed(identify, self._recipe, haul)
         if identified.watched.frozen:
             await self._freeze(identified.watched)
@@ -77,6 +80,8 @@ class Lanes:
         await self._until(lambda: len(self._under_way) < self._lanes)
         writing = self._write(self._session.next_place(), batch, haul, identified, stored)
         self._under_way.append(_UnderWay(identified.keys, asyncio.create_task(writing, name="commit")))
+        if self._crowded():
+            await self._until(lambda: not self._under_way)
 
     async def _freeze(self, watched: Watched) -> None:
         """Commit what was found after all batches before, and nothing of the batch that shows it. Raises `SchemaFrozen`."""

@@ -24,6 +24,7 @@ from typing import Any, Final
 import structlog
 
 from kasparro.core.clock import monotonic
+from kasparro.core.crowding import Crowding
 from kasparro.core.errors import (
     DatabaseUnavailable,
     KasparroError,
@@ -104,7 +105,7 @@ async def run_etl(job: Job, session: IngestSession, recipe: Recipe, after: Curso
     with run_thread():
         async with (
             aclosing(hauls(pages, after, job.pace, job.stop)) as batches,
-            Lanes(session, recipe, committed, tell=told) as lanes,
+            Lanes(session, recipe, committed, tell=told, crowded=Crowding()) as lanes,
         ):
             async for haul in batches:
                 await lanes.take(haul)

@@ -63,8 +63,10 @@ def haul(*ids):
     return Haul(records, [], {"page": 1}, complete=False)
 
 
-def lanes(session, seen=None, width=2):
-    return Lanes(session, Recipe.of(api_declaration()), (seen if seen is not None else []).append, width)
+def lanes(session, seen=None, width=2, **keys):
+    return Lanes(
+        session, Recipe.of(api_declaration()), (seen if seen is not None else []).append, width, **keys
+    )
 
 
 def commits_under_way():
@@ -86,6 +88,27 @@ async def test_two_batches_are_written_at_once_and_a_third_waits():
         for _ in range(2):
             session.may_commit.release()
     assert session.committed == [["1"], ["2"], ["3"]]
+
+
+async def test_in_a_crowd_a_batch_is_committed_before_the_next_is_looked_at():
+    session, crowd = Session(), [True, False]
+    async with asyncio.TaskGroup() as tasks, lanes(session, crowded=lambda: crowd.pop(0)) as taking:
+        first = tasks.create_task(taking.take(haul(1)))
+        await session.until_begun(1)
+        assert not first.done()
+
+        session.may_commit.release()
+        await first
+        assert session.committed == [["1"]]
+        await taking.take(haul(2))
+        assert session.committed == [["1"]]
+        session.may_commit.release()
+
+
+async def test_in_a_crowd_a_batch_that_fails_is_told_at_once():
+    taking = lanes(Session({0: [LeaseLost()]}), crowded=lambda: True)
+    with pytest.raises(LeaseLost):
+        await taking.take(haul(1))
 
 
 async def test_counters_are_told_in_the_order_of_the_batches():
