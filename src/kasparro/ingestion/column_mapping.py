@@ -6,10 +6,11 @@ other. Where a row does not fit, nothing comes out, and the records are taken on
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import compress
+from itertools import compress, repeat
 from operator import eq
 from typing import Any, cast
 
@@ -48,9 +49,8 @@ class _Table:
         return zip(self._attributes, zip(*map(astuple, rows), strict=True), strict=True)
 
     def set(self, rows: Sequence[Any], name: str, value: Any, where: Iterable[bool]) -> None:
-        attribute = self._attributes[name]
-        for row in compress(rows, where):
-            setattr(row, attribute, value)
+        chosen = compress(rows, where)
+        deque(map(setattr, chosen, repeat(self._attributes[name]), repeat(value)), maxlen=0)
 
 
 class ColumnNormaliser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, cast
 
 from kasparro.core.etl_config import SourceDeclaration
 from kasparro.ingestion.alike import AlikeRejects
@@ -113,8 +113,10 @@ class Identified:
 def identify(recipe: Recipe, haul: Haul) -> Identified:
     met: set[tuple[str, ...]] = set()
     outcomes = recipe.identify(haul.records, met.add)
-    keyed = [one for one in outcomes if isinstance(one, Keyed)]
     unnamed = [one for one in outcomes if isinstance(one, Reject)]
+    keyed = (
+        [one for one in outcomes if isinstance(one, Keyed)] if unnamed else cast("Sequence[Keyed]", outcomes)
+    )
     rejects = recipe.alike.numbered([*haul.rejects, *unnamed])
     keys = frozenset([one.external_id for one in keyed])
     records = keyed if len(keys) == len(keyed) else _latest(keyed, recipe.version)
@@ -192,6 +194,8 @@ def _new(recipe: Recipe, keyed: Sequence[Keyed]) -> tuple[list[Landed], int, lis
     """Records that were never stored: how they land, how many of them in the dataset, and the rejects."""
     outcomes = recipe.normalise(keyed)
     rejects = [one for one in outcomes if isinstance(one, Reject)]
+    if not rejects:
+        return cast("list[Landed]", outcomes), len(outcomes), []
     landed = [
         Landed(raw, None) if isinstance(one, Reject) else one
         for raw, one in zip(keyed, outcomes, strict=True)

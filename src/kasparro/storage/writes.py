@@ -25,7 +25,7 @@ from kasparro.storage.raw_tables import DATASET_COLUMNS, RawTable, dataset_rows,
 
 Connection = AsyncConnection[Any]
 
-PIECE = 250
+PIECE = 500
 """Rows sent at once."""
 
 CHANNEL = "kasparro_dataset"
