@@ -114,7 +114,9 @@ async def test_the_look_up_goes_by_the_index_before_the_table_was_ever_analysed(
             )
 
     assert "Index Scan using raw_data_api_source_external_id_key" in plan
+    assert "normalized_data_source_source_id" in plan
     assert "Seq Scan" not in plan
+    assert "hashed" not in plan  # all records of the source are read for that
 
 
 async def test_arrays_arrive_as_they_are(database_url):

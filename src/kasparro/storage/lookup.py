@@ -16,16 +16,17 @@ from kasparro.storage.leases import Lease
 from kasparro.storage.raw_tables import RawTable
 
 KNOWN = """
-SELECT u.place::int - 1, r.payload_hash, coalesce(r.processed, false), coalesce(r.processed, false) OR EXISTS (
-           SELECT FROM normalized_data AS n WHERE n.source = %(source)s AND n.source_id = u.id
-       ), coalesce(r.run_id = %(run_id)s, false), {payload}
+SELECT u.place::int - 1, r.payload_hash, coalesce(r.processed, false), coalesce(r.processed, false) OR coalesce((
+           SELECT true FROM normalized_data AS n WHERE n.source = %(source)s AND n.source_id = u.id LIMIT 1
+       ), false), coalesce(r.run_id = %(run_id)s, false), {payload}
 FROM unnest(%(ids)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS u (id, hash, place)
 LEFT JOIN LATERAL (
     SELECT {columns} FROM {table} WHERE source = %(source)s AND external_id = u.id LIMIT 1
 ) AS r ON true
 WHERE r.payload_hash IS DISTINCT FROM u.hash OR NOT r.processed OR r.run_id = %(run_id)s
 """
-"""The LIMIT keeps the planner at one index scan a key, whatever it believes about the size of the table."""
+"""The LIMITs keep the planner at one index scan a key, whatever it believes about the size of the tables: for an EXISTS it may read
+all records of the source, and does where they came so lately that nobody has counted them yet."""
 
 COLUMNS = sql.SQL("payload_hash, processed, run_id, deleted_at")
 NO_PAYLOAD = sql.SQL("NULL::text")
