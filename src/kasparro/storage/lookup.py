@@ -25,8 +25,8 @@ LEFT JOIN LATERAL (
 ) AS r ON true
 WHERE r.payload_hash IS DISTINCT FROM u.hash OR NOT r.processed OR r.run_id = %(run_id)s
 """
-"""The LIMITs keep the planner at one index scan a key, whatever it believes about the size of the tables: for an EXISTS it reads all
-records of the source when they came so lately that nobody has counted them yet."""
+"""The LIMITs keep the planner at one index scan a key, whatever it believes about the size of the tables: for an EXISTS it reads
+all records of the source when they came so lately that nobody has counted them yet."""
 
 COLUMNS = sql.SQL("payload_hash, processed, run_id, deleted_at")
 NO_PAYLOAD = sql.SQL("NULL::text")
