@@ -127,8 +127,9 @@ class Again:
             return None
         if self._letterhead is None or self._letterhead.found != found:
             response = reader.write(known.question, exchange, state, found)
-            self._letterhead = Letterhead.of(found, response.status_code, self._headers(exchange, response))
-            return self._whole(exchange, response)
+            headers = self._headers(exchange, response)
+            self._letterhead = Letterhead.of(found, response.status_code, headers)
+            return Whole.of(response.status_code, headers, bytes(response.body))
         return self._letterhead.on(exchange, state, reader.pieces(exchange, state, found))
 
     async def _go_on_later(
